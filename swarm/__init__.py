@@ -1,0 +1,1 @@
+"""swarm: a BitTorrent engine and client for Python people."""

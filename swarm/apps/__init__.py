@@ -1,0 +1,1 @@
+"""The programs people start. They use only the public names of `swarm`."""

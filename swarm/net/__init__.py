@@ -1,0 +1,1 @@
+"""Sockets and asyncio: turns bytes into calls and back, and decides nothing."""

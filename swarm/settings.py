@@ -1,0 +1,62 @@
+"""Every number a user may turn, with its default and the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .errors import ConfigError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Limits and time-outs of one session. Sizes in bytes, times in seconds.
+
+    Raises `ConfigError` when a value is outside of its range.
+    """
+
+    memory: int = 32 * MIB
+    """Slots being filled by downloads. Above this no new piece is assigned, and TCP slows the senders."""
+    read_memory: int = 16 * MIB
+    """Slots being uploaded from. Above this, reads wait their turn."""
+    threads: int = 2
+    """Threads that hash, read and write. They never hold the GIL."""
+    receive_buffer: int = 512 * KIB
+    """The one receive buffer that all peers of a session share."""
+    max_peers: int = 500
+    """Connected peers of the whole session."""
+    max_peers_per_torrent: int = 200
+    max_half_open: int = 32
+    """Dials under way at once."""
+    max_pending_inbound: int = 64
+    """Accepted connections that have not yet finished their handshake."""
+    upload_slots: int = 8
+    """Peers unchoked at once, one of them optimistically (BEP 3)."""
+    request_queue: int = 2000
+    """`reqq`: requests we accept from one peer (BEP 10), and the most we send to one."""
+    queue_time: float = 2.0
+    """Seconds of a peer's rate that are kept requested ahead."""
+    connect_timeout: float = 10.0
+    handshake_timeout: float = 10.0
+    """From the connection to the end of the handshake, whatever trickles in."""
+    snub_timeout: float = 20.0
+    """A peer that owes us blocks and sends none for this long is snubbed: others may fetch them."""
+    keepalive_interval: float = 110.0
+    """BEP 3 lets peers drop a connection that was silent for two minutes."""
+    idle_timeout: float = 240.0
+    """A peer that sent nothing at all for this long is dropped."""
+    stop_timeout: float = 3.0
+    """The longest that leaving a session may take."""
+    resume_interval: float = 10.0
+    """How often progress is made durable and claimed in the resume file."""
+    v4_only: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "v4_only" and not value > 0:
+                raise ConfigError(f"{field.name} must be above zero, not {value!r}")
+        if self.receive_buffer < 64 * KIB:
+            raise ConfigError("receive_buffer must be at least 64 KiB")

@@ -1,0 +1,1 @@
+"""The disk: slots, hashing, files and resume data. Decides nothing."""
