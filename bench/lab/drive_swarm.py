@@ -1,0 +1,43 @@
+"""swarm as a process, through its public API: seeds or fetches one torrent until SIGTERM.
+
+usage: drive_swarm.py seed|leech TORRENT FOLDER ADDRESS PORT STATE-DIR uvloop|asyncio
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+
+import swarm
+
+
+async def main(role: str, torrent: str, folder: str, address: str, port: str, state: str) -> None:
+    """Runs until SIGTERM or SIGINT; a failure of the torrent ends it with a traceback."""
+    leaving = asyncio.Event()
+
+    def over(task: asyncio.Task[object]) -> None:
+        if not task.cancelled() and task.exception():
+            leaving.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, leaving.set)
+    async with swarm.Session(listen=f"{address}:{port}", state_dir=state) as session:
+        verify = False if role == "seed" else None
+        added = await session.add(torrent, dest=folder, verify=verify)
+        done = asyncio.create_task(added.wait_done())
+        done.add_done_callback(over)
+        await leaving.wait()
+        if done.done():
+            done.result()
+        done.cancel()
+        print(added.stats, flush=True)
+
+
+if __name__ == "__main__":
+    *arguments, loop = sys.argv[1:]
+    make_loop = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        runner.run(main(*arguments))

@@ -1,0 +1,152 @@
+"""Hosts that exist only inside network namespaces, so that nothing outside can see or disturb them.
+
+Needs Linux, root and iproute2. Two hosts are joined by one veth pair, more by a bridge.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+CLONE_NEWNET = 0x40000000
+NAMESPACES = Path("/run/netns")
+_serial = count()
+
+
+def missing() -> str | None:
+    """What keeps this machine from making network namespaces, in one sentence, or None."""
+    if sys.platform != "linux":
+        return "network namespaces need Linux"
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    for tool, package in {"ip": "iproute2", "nsenter": "util-linux"}.items():
+        if not shutil.which(tool):
+            return f"{tool} is missing: apt install {package}"
+    probe = f"swarm-{os.getpid()}-probe"
+    made = subprocess.run(
+        ["ip", "netns", "add", probe], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        return f"network namespaces cannot be made here: {made.stderr.strip()}"
+    _ip("netns", "del", probe)
+    return None
+
+
+@dataclass(frozen=True)
+class Host:
+    """One end of the network: an address, and the namespace that has it."""
+
+    namespace: str
+    address: str
+
+    def command(self, *command: str) -> list[str]:
+        """`command` as it is started inside of this host."""
+        return ["nsenter", f"--net={NAMESPACES / self.namespace}", *command]
+
+    def listen(self, port: int = 0) -> socket.socket:
+        """A TCP socket of this process that listens inside of this host."""
+        return self._inside(lambda: socket.create_server((self.address, port), backlog=64))
+
+    def _inside(self, work: Callable[[], T]) -> T:
+        # A thread has its own namespace, and a socket stays in the one it was made in.
+        result: list[T] = []
+
+        def enter() -> None:
+            with open(NAMESPACES / self.namespace) as namespace:
+                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), f"setns {self.namespace}")
+            result.append(work())
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        if not result:
+            raise OSError(f"nothing could be made inside of {self.namespace}")
+        return result[0]
+
+
+class Network:
+    """`size` hosts, 10.77.0.1 and up, gone when the block ends, whatever happened in it."""
+
+    def __init__(self, size: int) -> None:
+        self._prefix = f"swarm-{os.getpid()}-{next(_serial)}"
+        self._made: list[str] = []
+        self.hosts = [Host(f"{self._prefix}-{n}", f"10.77.0.{n}") for n in range(1, size + 1)]
+
+    def __enter__(self) -> Self:
+        _sweep()
+        atexit.register(self.close)
+        try:
+            for host in self.hosts:
+                self._namespace(host.namespace)
+            if len(self.hosts) == 2:
+                first, second = (host.namespace for host in self.hosts)
+                _ip("-n", first, "link", "add", "eth0", "type", "veth",
+                    "peer", "name", "eth0", "netns", second)  # fmt: skip
+            else:
+                self._bridge()
+            for host in self.hosts:
+                _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "eth0")
+                _ip("-n", host.namespace, "link", "set", "eth0", "up")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the namespaces, and with them every interface in them."""
+        atexit.unregister(self.close)
+        while self._made:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", self._made.pop())
+
+    def _namespace(self, name: str) -> None:
+        _ip("netns", "add", name)
+        self._made.append(name)
+        _ip("-n", name, "link", "set", "lo", "up")
+
+    def _bridge(self) -> None:
+        switch = f"{self._prefix}-switch"
+        self._namespace(switch)
+        _ip("-n", switch, "link", "add", "br0", "type", "bridge")
+        _ip("-n", switch, "link", "set", "br0", "up")
+        for n, host in enumerate(self.hosts):
+            _ip("-n", switch, "link", "add", f"port{n}", "type", "veth",
+                "peer", "name", "eth0", "netns", host.namespace)  # fmt: skip
+            _ip("-n", switch, "link", "set", f"port{n}", "master", "br0", "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def _sweep() -> None:
+    """Removes what a killed run has left behind: namespaces named after a process that is gone."""
+    for path in NAMESPACES.glob("swarm-*"):
+        owner = re.match(r"swarm-(\d+)-", path.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", path.name)

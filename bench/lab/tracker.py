@@ -1,0 +1,109 @@
+"""The smallest HTTP tracker that real clients accept (BEP 3, 23), which remembers every announce.
+
+Deliberately not swarm's own: it judges swarm as it judges the others.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+INTERVAL = 5  # seconds; a client that comes late or comes back is seen soon
+
+
+@dataclass(frozen=True)
+class Announce:
+    """One announce as it came in; `at` is in seconds of `time.monotonic`."""
+
+    at: float
+    address: str
+    port: int
+    event: str
+    left: int
+
+
+class Tracker:
+    """Serves announces on a listening socket until closed, from threads of this process."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        host, port = listener.getsockname()[:2]
+        self.url = f"http://{host}:{port}/announce"
+        self.announces: list[Announce] = []
+        self.heard: Callable[[Announce], object] | None = None
+        """Called with each announce, before its answer is sent."""
+        self._swarms: dict[bytes, dict[tuple[str, int], None]] = {}
+        self._news = threading.Condition()
+        self._server = _Server(listener, self)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stops serving and closes the socket."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def find(self, address: str, event: str, *, nth: int = 1) -> Announce | None:
+        """The nth announce of `event` from `address`, if it has come; event `*` is any."""
+        found = [a for a in self.announces if a.address == address and event in ("*", a.event)]
+        return found[nth - 1] if len(found) >= nth else None
+
+    def wait(self, address: str, event: str, timeout: float, *, nth: int = 1) -> Announce | None:
+        """The same, waiting up to `timeout` seconds for it."""
+        with self._news:
+            self._news.wait_for(lambda: self.find(address, event, nth=nth), timeout)
+        return self.find(address, event, nth=nth)
+
+    def _answer(self, address: str, query: dict[str, bytes]) -> bytes:
+        peer = (address, int(query["port"]))
+        announce = Announce(
+            time.monotonic(), *peer, query.get("event", b"").decode(), int(query["left"])
+        )
+        if self.heard:
+            self.heard(announce)
+        with self._news:
+            swarm = self._swarms.setdefault(query["info_hash"], {})
+            swarm[peer] = None
+            if announce.event == "stopped":
+                del swarm[peer]
+            self.announces.append(announce)
+            self._news.notify_all()
+            others = [other for other in swarm if other != peer]
+        compact = b"".join(socket.inet_aton(ip) + port.to_bytes(2) for ip, port in others)
+        head = b"d8:intervali%de12:min intervali%de5:peers%d:" % (INTERVAL, INTERVAL, len(compact))
+        return head + compact + b"e"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, tracker: Tracker) -> None:
+        super().__init__(listener.getsockname(), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.tracker = tracker
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        path, _, text = self.path.partition("?")
+        if path != "/announce":
+            self.send_error(404)
+            return
+        pairs = (pair.partition("=") for pair in text.split("&"))
+        query = {key: unquote_to_bytes(value) for key, _, value in pairs}
+        body = self.server.tracker._answer(self.client_address[0], query)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
