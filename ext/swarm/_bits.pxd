@@ -1,0 +1,69 @@
+"""Sets of pieces as bits, for C callers: `from swarm._bits cimport Bits, Rarity`."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    CLASSES = 16  # rarity classes
+    BLOCK_WORDS = 8  # 64-bit words that are scanned together: 512 bits, one cache line
+
+cdef class Bits:
+    cdef uint8_t* data  # wire order, 8 * `words` bytes; every bit from `n` on is zero
+    cdef readonly Py_ssize_t n  # bits
+    cdef readonly Py_ssize_t count  # bits that are set
+    cdef Py_ssize_t words  # 64-bit words of storage, a multiple of BLOCK_WORDS
+
+    # The three below do not check: the caller holds 0 <= i < n.
+
+    cdef inline int c_get(self, Py_ssize_t i) noexcept:
+        return (self.data[i >> 3] >> (7 - (i & 7))) & 1
+
+    cdef inline int c_set(self, Py_ssize_t i) noexcept:
+        """Returns 1 when the bit was clear."""
+        cdef uint8_t bit = <uint8_t>(0x80 >> (i & 7))
+        if self.data[i >> 3] & bit:
+            return 0
+        self.data[i >> 3] |= bit
+        self.count += 1
+        return 1
+
+    cdef inline int c_clear(self, Py_ssize_t i) noexcept:
+        """Returns 1 when the bit was set."""
+        cdef uint8_t bit = <uint8_t>(0x80 >> (i & 7))
+        if not self.data[i >> 3] & bit:
+            return 0
+        self.data[i >> 3] &= <uint8_t>(~bit)
+        self.count -= 1
+        return 1
+
+    cdef Py_ssize_t _index(self, Py_ssize_t i) except -1
+
+    # Replaces all bits by a wire bitfield of `size` bytes at `raw` (readable for that long).
+    # Returns 0, and changes nothing, when the size is wrong or a spare bit is set.
+    cdef int c_load(self, const uint8_t* raw, Py_ssize_t size) noexcept
+
+cdef class Rarity:
+    cdef readonly Py_ssize_t n  # pieces
+    cdef readonly Py_ssize_t seeds  # peers that are counted once instead of in every piece
+    cdef readonly Bits wanted
+    cdef void* memory  # what was allocated; the four below point into it
+    cdef uint64_t* classes  # CLASSES bitsets of `words` words each, laid out like `Bits`
+    cdef uint64_t* summary  # CLASSES bitsets of `summary_words` words: bit b: block b is not empty
+    cdef uint16_t* counts  # per piece, seeds not included
+    cdef Py_ssize_t words
+    cdef Py_ssize_t summary_words
+    cdef Py_ssize_t sizes[CLASSES]  # pieces in each class
+
+    # One more peer has this piece. Not checked: the caller holds 0 <= piece < n, and that this
+    # peer had not counted for this piece before (`Bits.c_set` returned 1).
+    cdef void c_have(self, uint32_t piece) noexcept
+
+    cdef void _enter(self, int cls, Py_ssize_t piece) noexcept
+    cdef void _exit(self, int cls, Py_ssize_t piece) noexcept
+    cdef void _settle(self, int cls, Py_ssize_t block) noexcept
+    cdef void _move(self, int old, int new, Py_ssize_t word, uint64_t mask) noexcept
+    cdef void _count(self, Py_ssize_t word, uint64_t mask, int step) noexcept
+    cdef void _count_all(self, int step) noexcept
+    cdef int _check(self, Py_ssize_t piece) except -1
+    cdef int _break_seed(self) except -1
+    cdef Py_ssize_t _scan(self, int cls, Bits bits, uint64_t seed) noexcept
+    cdef Py_ssize_t _compare(self, Bits bits, uint64_t seed) noexcept
