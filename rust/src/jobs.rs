@@ -1,0 +1,6 @@
+//! What the threads do: one file for each kind of job.
+
+pub(crate) mod check;
+pub(crate) mod commit;
+pub(crate) mod read;
+mod sync;

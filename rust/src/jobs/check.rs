@@ -1,0 +1,182 @@
+//! Check: what is on the disk is hashed by all threads side by side, a few MiB at a time.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::files::Fault;
+use crate::hash::Hasher;
+use crate::platform::{CANCELED, NOT_FOUND, TOO_SHORT};
+use crate::ring::Outcome;
+use crate::storage::Storage;
+use crate::workers::{guarded, locked};
+
+/// Bytes of neighbouring pieces that make one unit (or one piece, if that is larger).
+const UNIT: u64 = 4 << 20;
+/// Read at a time: large enough for the disk, small enough to be hashed from the L2 cache.
+const CHUNK: usize = 256 << 10;
+
+/// Pieces to be checked together; neighbours, all of them wanted.
+pub(crate) struct Unit(Range<u32>);
+
+pub(crate) struct Check {
+    job: u64,
+    storage: Arc<Storage>,
+    digests: Vec<u8>,
+    todo: Vec<u8>,
+    canceled: AtomicBool,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    next: u32,
+    /// Units that threads have and did not report yet.
+    running: usize,
+    fault: Option<Fault>,
+    ended: bool,
+}
+
+impl Check {
+    /// `digests` are 20 bytes a piece, `todo` is a bit a piece (wire order).
+    pub(crate) fn new(
+        storage: Arc<Storage>,
+        job: u64,
+        digests: &[u8],
+        todo: &[u8],
+    ) -> Result<Arc<Self>, &'static str> {
+        let pieces = storage.files.layout.pieces() as usize;
+        if digests.len() != pieces * 20 {
+            return Err("digests must be 20 bytes for each piece");
+        }
+        if todo.len() != pieces.div_ceil(8) {
+            return Err("todo must be one bit for each piece");
+        }
+        storage.files.reopen();
+        let check = Arc::new(Self {
+            job,
+            digests: digests.to_vec(),
+            todo: todo.to_vec(),
+            canceled: AtomicBool::new(false),
+            progress: Mutex::default(),
+            storage,
+        });
+        locked(&check.storage.checks).insert(job, Arc::downgrade(&check));
+        Ok(check)
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.canceled.store(true, Ordering::Release);
+    }
+
+    /// The next unit to hash; `None` when there is none left to start.
+    pub(crate) fn claim(&self) -> Option<Unit> {
+        let mut progress = locked(&self.progress);
+        if self.canceled.load(Ordering::Acquire) && progress.fault.is_none() {
+            progress.fault = Some(Fault::of(CANCELED, "check"));
+        }
+        let unit = if progress.fault.is_none() {
+            self.wanted(progress.next)
+        } else {
+            None
+        };
+        match &unit {
+            Some(Unit(pieces)) => {
+                progress.next = pieces.end;
+                progress.running += 1;
+            }
+            None => self.end(&mut progress),
+        }
+        unit
+    }
+
+    /// Hashes a unit, and reports it.
+    pub(crate) fn run(&self, unit: Unit) {
+        let first = unit.0.start;
+        let count = unit.0.len();
+        let done = guarded(|| self.hash(unit));
+        let mut progress = locked(&self.progress);
+        progress.running -= 1;
+        match done {
+            Ok(bits) => {
+                let count = count as u32;
+                let outcome = Outcome::Checked { first, bits, count };
+                self.storage.engine.ring.push(self.job, outcome);
+            }
+            Err(fault) => {
+                progress.fault.get_or_insert(fault);
+            }
+        }
+        let over = progress.fault.is_some() || self.wanted(progress.next).is_none();
+        if over {
+            self.end(&mut progress);
+        }
+    }
+
+    /// Reports the end, once the last unit has been reported.
+    fn end(&self, progress: &mut Progress) {
+        if progress.running > 0 || std::mem::replace(&mut progress.ended, true) {
+            return;
+        }
+        locked(&self.storage.checks).remove(&self.job);
+        let outcome = progress.fault.map_or(Outcome::CheckDone, Outcome::Error);
+        self.storage.engine.ring.push(self.job, outcome);
+    }
+
+    /// The first unit at or after piece `from`.
+    fn wanted(&self, from: u32) -> Option<Unit> {
+        let layout = &self.storage.files.layout;
+        let is_todo = |&piece: &u32| self.todo[piece as usize / 8] & (0x80 >> (piece % 8)) != 0;
+        let first = (from..layout.pieces()).find(is_todo)?;
+        let mut bytes = 0;
+        let rest = (first + 1..layout.pieces()).take_while(is_todo);
+        let more = rest.take_while(|&piece| {
+            bytes += u64::from(layout.piece_size(piece));
+            bytes + u64::from(layout.piece_size(first)) <= UNIT
+        });
+        let end = first + 1 + more.count() as u32;
+        Some(Unit(first..end))
+    }
+
+    fn hash(&self, Unit(pieces): Unit) -> Result<Vec<u8>, Fault> {
+        let mut bits = vec![0; pieces.len().div_ceil(8)];
+        let mut chunk = vec![0; CHUNK];
+        let mut hasher = Hasher::default();
+        for (index, piece) in pieces.enumerate() {
+            if self.canceled.load(Ordering::Acquire) {
+                return Err(Fault::of(CANCELED, "check"));
+            }
+            if self.piece_is_good(piece, &mut hasher, &mut chunk)? {
+                bits[index / 8] |= 0x80 >> (index % 8);
+            }
+        }
+        Ok(bits)
+    }
+
+    /// What is not there, or only in part, is not good; that is no error.
+    fn piece_is_good(
+        &self,
+        piece: u32,
+        hasher: &mut Hasher,
+        chunk: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let files = &self.storage.files;
+        let mut offset = files.layout.piece_offset(piece);
+        let mut left = files.layout.piece_size(piece) as usize;
+        while left > 0 {
+            let now = &mut chunk[..left.min(CHUNK)];
+            match files.read(offset, vec![&mut *now], false) {
+                Ok(()) => hasher.update(now),
+                Err(fault) if fault.errno == NOT_FOUND || fault.errno == TOO_SHORT => {
+                    hasher.finish();
+                    return Ok(false);
+                }
+                Err(fault) => return Err(fault),
+            }
+            offset += now.len() as u64;
+            left -= now.len();
+        }
+        let digest = &self.digests[piece as usize * 20..][..20];
+        Ok(hasher.finish() == digest)
+    }
+}

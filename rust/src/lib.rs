@@ -1,0 +1,17 @@
+//! Slots, hashing and files: the part of swarm that runs on its own threads, without the GIL.
+//!
+//! Only `py` knows Python. Everything else is plain Rust that `cargo test` can reach.
+
+mod create;
+mod files;
+mod frames;
+mod hash;
+mod jobs;
+mod layout;
+mod notify;
+mod platform;
+mod py;
+mod ring;
+mod slot;
+mod storage;
+mod workers;

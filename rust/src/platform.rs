@@ -1,0 +1,53 @@
+//! What differs between systems: opening below a folder, positioned I/O, slot memory.
+//!
+//! `unix` holds the Linux fast paths and their portable twins; `windows` is the plain version.
+
+#[cfg(unix)]
+#[path = "platform/unix.rs"]
+mod imp;
+#[cfg(windows)]
+#[path = "platform/windows.rs"]
+mod imp;
+
+pub(crate) use imp::{Map, open_below, open_plain, read_at, read_cached_at, still_there, write_at};
+
+/// A C error number, as Python's `errno` module names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+/// A file that ended before the data did.
+pub(crate) const TOO_SHORT: Errno = Errno(libc::ENODATA);
+pub(crate) const CANCELED: Errno = Errno(libc::ECANCELED);
+pub(crate) const NOT_FOUND: Errno = Errno(libc::ENOENT);
+
+/// How a file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    /// Read and write; the file and the folders above it are made when they are missing.
+    Write,
+}
+
+impl From<std::io::Error> for Errno {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        if cfg!(unix)
+            && let Some(code) = error.raw_os_error()
+        {
+            return Self(code);
+        }
+        Self(match error.kind() {
+            Kind::NotFound => libc::ENOENT,
+            Kind::PermissionDenied => libc::EACCES,
+            Kind::AlreadyExists => libc::EEXIST,
+            Kind::StorageFull | Kind::QuotaExceeded => libc::ENOSPC,
+            Kind::FileTooLarge => libc::EFBIG,
+            Kind::ReadOnlyFilesystem => libc::EROFS,
+            Kind::IsADirectory => libc::EISDIR,
+            Kind::NotADirectory => libc::ENOTDIR,
+            Kind::Interrupted => libc::EINTR,
+            Kind::OutOfMemory => libc::ENOMEM,
+            _ => libc::EIO,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Linux, and its twins for the other Unix systems.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat};
+use rustix::io::Errno as Code;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use super::{Access, Errno};
+
+impl From<Code> for Errno {
+    fn from(code: Code) -> Self {
+        Self(code.raw_os_error())
+    }
+}
+
+/// Walking through a folder needs no right to list it; only Linux can say so.
+#[cfg(target_os = "linux")]
+const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const WALK: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// Opens `root`/`parts`. Symlinks are followed up to `root` and refused (ELOOP) below it; whatever is
+/// not a regular file is refused without waiting for it. `make_root` allows to create `root` as well.
+pub(crate) fn open_below(
+    root: &Path,
+    parts: &[OsString],
+    access: Access,
+    make_root: bool,
+) -> Result<File, Errno> {
+    let (name, folders) = parts.split_last().ok_or(Errno(libc::EINVAL))?;
+    let mut folder = match openat(CWD, root, WALK, Mode::empty()) {
+        Err(Code::NOENT) if access == Access::Write && make_root => {
+            std::fs::create_dir_all(root)?;
+            openat(CWD, root, WALK, Mode::empty())?
+        }
+        other => other?,
+    };
+    for part in folders {
+        folder = match enter(&folder, part) {
+            Err(Errno(libc::ENOENT)) if access == Access::Write => {
+                match mkdirat(&folder, part.as_os_str(), Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Code::EXIST) => enter(&folder, part)?,
+                    Err(code) => return Err(code.into()),
+                }
+            }
+            other => other?,
+        };
+    }
+    let kind = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::RDWR | OFlags::CREATE,
+    };
+    let file = openat(
+        &folder,
+        name.as_os_str(),
+        kind | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::from_raw_mode(0o666),
+    )?;
+    regular(file)
+}
+
+/// Opens a file that the user named, for reading: symlinks are followed, but only a regular file will do.
+pub(crate) fn open_plain(path: &Path) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    regular(openat(CWD, path, flags, Mode::empty())?)
+}
+
+fn enter(folder: &OwnedFd, part: &OsStr) -> Result<OwnedFd, Errno> {
+    openat(folder, part, WALK | OFlags::NOFOLLOW, Mode::empty()).map_err(|code| {
+        // Linux answers ENOTDIR for a symlink here; what is wrong with it is that it is one.
+        let stat = statat(folder, part, AtFlags::SYMLINK_NOFOLLOW);
+        match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Ok(FileType::Symlink) => Errno(libc::ELOOP),
+            _ => code.into(),
+        }
+    })
+}
+
+fn regular(file: OwnedFd) -> Result<File, Errno> {
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(File::from(file)),
+        FileType::Directory => Err(Errno(libc::EISDIR)),
+        _ => Err(Errno(libc::EOPNOTSUPP)),
+    }
+}
+
+/// Fills all of `buffers` from `offset` on, or fails: `TOO_SHORT` where the file ends before.
+pub(crate) fn read_at(
+    file: &File,
+    buffers: &mut [IoSliceMut<'_>],
+    offset: u64,
+) -> Result<(), Errno> {
+    fill(buffers, offset, |buffers, at| {
+        rustix::io::preadv(file.as_fd(), buffers, at)
+    })
+}
+
+/// The same, but fails (EAGAIN) rather than wait for the disk.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_cached_at(
+    file: &File,
+    buffers: &mut [IoSliceMut<'_>],
+    offset: u64,
+) -> Result<(), Errno> {
+    fill(buffers, offset, |buffers, at| {
+        rustix::io::preadv2(
+            file.as_fd(),
+            buffers,
+            at,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        )
+    })
+}
+
+/// Other systems cannot ask what is in the page cache, so nothing is.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Result<(), Errno> {
+    Err(Errno(libc::EAGAIN))
+}
+
+fn fill(
+    mut buffers: &mut [IoSliceMut<'_>],
+    mut offset: u64,
+    read: impl Fn(&mut [IoSliceMut<'_>], u64) -> rustix::io::Result<usize>,
+) -> Result<(), Errno> {
+    const IOV_MAX: usize = 1024;
+    while !buffers.is_empty() {
+        let count = buffers.len().min(IOV_MAX);
+        match read(&mut buffers[..count], offset) {
+            Ok(0) => return Err(super::TOO_SHORT),
+            Ok(n) => {
+                IoSliceMut::advance_slices(&mut buffers, n);
+                offset += n as u64;
+            }
+            Err(Code::INTR) => {}
+            Err(code) => return Err(code.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` at `offset`; short writes and interruptions are looped.
+pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file.as_fd(), bytes, offset) {
+            Ok(0) => return Err(Errno(libc::EIO)),
+            Ok(n) => {
+                bytes = &bytes[n..];
+                offset += n as u64;
+            }
+            Err(Code::INTR) => {}
+            Err(code) => return Err(code.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Zeroed, page-aligned memory straight from the system.
+pub(crate) struct Map {
+    start: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: a Map owns its memory alone, and the memory belongs to no thread.
+unsafe impl Send for Map {}
+// SAFETY: a shared Map only tells its address and size.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// `None` when the system has no memory left.
+    pub(crate) fn new(size: usize) -> Option<Self> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh private mapping at an address of the kernel's choice aliases nothing.
+        let start = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), size, protection, MapFlags::PRIVATE).ok()?
+        };
+        NonNull::new(start.cast()).map(|start| Self { start, size })
+    }
+
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: start and size are what mmap gave, and whoever drops the Map has the last use of it.
+        let _ = unsafe { munmap(self.start().cast(), self.size) };
+    }
+}
+
+/// Fails (ENOENT) for a file that was deleted or replaced while it was open.
+pub(crate) fn still_there(file: &File) -> Result<(), Errno> {
+    match fstat(file)?.st_nlink {
+        0 => Err(super::NOT_FOUND),
+        _ => Ok(()),
+    }
+}

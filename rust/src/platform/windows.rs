@@ -1,0 +1,144 @@
+//! The plain twin: no page-cache reads, and symlinks are looked for before the file is opened.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, IoSliceMut};
+use std::os::windows::fs::FileExt;
+use std::path::Path;
+use std::ptr::NonNull;
+
+use super::{Access, Errno};
+
+const PAGE: usize = 4096;
+
+/// Opens `root`/`parts`; symlinks and reparse points below `root` are refused (ELOOP).
+pub(crate) fn open_below(
+    root: &Path,
+    parts: &[OsString],
+    access: Access,
+    make_root: bool,
+) -> Result<File, Errno> {
+    if access == Access::Write && make_root {
+        std::fs::create_dir_all(root)?;
+    }
+    let mut path = root.to_path_buf();
+    for (depth, part) in parts.iter().enumerate() {
+        path.push(part);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => return Err(Errno(libc::ELOOP)),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && access == Access::Write => {
+                if depth + 1 < parts.len() {
+                    std::fs::create_dir(&path)?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let write = access == Access::Write;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(write)
+        .create(write)
+        .truncate(false)
+        .open(&path)?;
+    regular(file)
+}
+
+/// Opens a file that the user named, for reading.
+pub(crate) fn open_plain(path: &Path) -> Result<File, Errno> {
+    regular(File::open(path)?)
+}
+
+fn regular(file: File) -> Result<File, Errno> {
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() {
+        Ok(file)
+    } else if kind.is_dir() {
+        Err(Errno(libc::EISDIR))
+    } else {
+        Err(Errno(libc::EOPNOTSUPP))
+    }
+}
+
+/// Fills all of `buffers` from `offset` on, or fails: `TOO_SHORT` where the file ends before.
+pub(crate) fn read_at(
+    file: &File,
+    buffers: &mut [IoSliceMut<'_>],
+    mut offset: u64,
+) -> Result<(), Errno> {
+    for buffer in buffers {
+        let mut left: &mut [u8] = buffer;
+        while !left.is_empty() {
+            match file.seek_read(left, offset)? {
+                0 => return Err(super::TOO_SHORT),
+                n => {
+                    left = &mut left[n..];
+                    offset += n as u64;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Windows cannot ask what is in the page cache, so nothing is.
+pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Result<(), Errno> {
+    Err(Errno(libc::EAGAIN))
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset)? {
+            0 => return Err(Errno(libc::EIO)),
+            n => {
+                bytes = &bytes[n..];
+                offset += n as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Zeroed, page-aligned memory.
+pub(crate) struct Map {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: a Map owns its memory alone, and the memory belongs to no thread.
+unsafe impl Send for Map {}
+// SAFETY: a shared Map only tells its address and size.
+unsafe impl Sync for Map {}
+
+impl Map {
+    /// `None` when the system has no memory left. `size` is above zero.
+    pub(crate) fn new(size: usize) -> Option<Self> {
+        let layout = Layout::from_size_align(size.max(1), PAGE).ok()?;
+        // SAFETY: the layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(Self { start, layout })
+    }
+
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.layout.size()
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: start and layout are those of the allocation, and this is its last use.
+        unsafe { dealloc(self.start(), self.layout) };
+    }
+}
+
+/// Windows lets nobody delete a file that is open.
+pub(crate) fn still_there(_: &File) -> Result<(), Errno> {
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! `Disk` and `Storage`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use super::slot::PySlot;
+use crate::files::Files;
+use crate::frames;
+use crate::hash::Sum;
+use crate::jobs::check::Check;
+use crate::jobs::commit::{Part, Refused};
+use crate::jobs::read::Read;
+use crate::layout::Layout;
+use crate::ring::{Completion, Outcome};
+use crate::storage::Storage;
+use crate::workers::{Closed, Engine, locked};
+
+/// Threads that hash, read and write. See the package's `_native.pyi` for what completions look like.
+#[pyclass(frozen, name = "Disk", module = "swarm._native")]
+pub(crate) struct PyDisk {
+    engine: Arc<Engine>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[pymethods]
+impl PyDisk {
+    #[new]
+    fn new(threads: usize, read_memory: usize) -> PyResult<Self> {
+        const MOST: usize = 256;
+        if threads > MOST {
+            return Err(PyValueError::new_err(format!("at most {MOST} threads")));
+        }
+        let (engine, handles) = Engine::start(threads, read_memory)?;
+        Ok(Self {
+            engine,
+            threads: Mutex::new(handles),
+        })
+    }
+
+    /// A descriptor that is readable while completions wait.
+    fn fileno(&self) -> u64 {
+        self.engine.ring.handle()
+    }
+
+    /// All completions so far; clears the wake-up. Without threads, this is where the jobs run.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        if self.engine.is_inline() {
+            py.detach(|| self.engine.work());
+        }
+        let completions = self.engine.ring.drain();
+        completions.into_iter().map(|c| tuple(py, c)).collect()
+    }
+
+    /// The torrent's files below `root`. Touches nothing yet.
+    fn open(
+        &self,
+        root: PathBuf,
+        files: Vec<(Vec<OsString>, u64)>,
+        piece_length: u32,
+        writable: bool,
+    ) -> PyResult<PyStorage> {
+        if !files.iter().all(|(path, _)| is_safe(path)) {
+            return Err(PyValueError::new_err(
+                "a file's path is not a safe relative one",
+            ));
+        }
+        let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
+            .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
+        let paths = files.into_iter().map(|file| file.0).collect();
+        let engine = Arc::clone(&self.engine);
+        let cache = Arc::clone(&engine.cache);
+        let files = Files::new(cache, engine.next_id(), root, paths, layout, writable);
+        Ok(PyStorage(Storage::new(engine, files)))
+    }
+
+    /// Finishes queued jobs and joins the threads. Checks are cancelled, and so are reads that
+    /// wait for memory.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            self.engine.work();
+            self.engine.close();
+            for thread in locked(&self.threads).drain(..) {
+                let _ = thread.join();
+            }
+        });
+    }
+}
+
+impl Drop for PyDisk {
+    fn drop(&mut self) {
+        self.engine.close();
+    }
+}
+
+/// One torrent on the disk.
+#[pyclass(frozen, name = "Storage", module = "swarm._native")]
+pub(crate) struct PyStorage(Arc<Storage>);
+
+#[pymethods]
+impl PyStorage {
+    /// The piece's next `length` bytes. `digest` comes with the last part.
+    fn commit(
+        &self,
+        job: u64,
+        piece: u32,
+        offset: u32,
+        slot: &Bound<'_, PySlot>,
+        length: u32,
+        digest: Option<&[u8]>,
+    ) -> PyResult<()> {
+        let digest = digest.map(Sum::try_from).transpose();
+        let part = Part {
+            job,
+            offset,
+            length,
+            slot: Arc::clone(&slot.get().0),
+            digest: digest.map_err(|_| PyValueError::new_err("a digest has 20 bytes"))?,
+        };
+        self.0.commit(piece, part).map_err(|refused| match refused {
+            Refused::Wrong(why) => PyValueError::new_err(why),
+            Refused::Closed => closed(),
+        })
+    }
+
+    /// Drops a half-hashed piece (it starts again from offset 0).
+    fn forget(&self, piece: u32) {
+        self.0.forget(piece);
+    }
+
+    /// Reads blocks into one slot of ready-to-send frames.
+    fn read(&self, job: u64, requests: &[u8]) -> PyResult<()> {
+        let read = Read {
+            job,
+            requests: self.parse(requests)?,
+            storage: Arc::clone(&self.0),
+        };
+        self.0.engine.read(read).map_err(|Closed| closed())
+    }
+
+    /// The same at once, if it is in the page cache and there is memory for it.
+    fn read_cached(&self, requests: &[u8]) -> PyResult<Option<PySlot>> {
+        let requests = self.parse(requests)?;
+        let slot = self.0.read_cached(&requests);
+        Ok(slot.map(|slot| PySlot(Arc::new(slot))))
+    }
+
+    /// Hashes what is on the disk of the pieces in `todo`.
+    fn check(&self, job: u64, digests: &[u8], todo: &[u8]) -> PyResult<()> {
+        self.open_for_jobs()?;
+        let check = Check::new(Arc::clone(&self.0), job, digests, todo);
+        let check = check.map_err(PyValueError::new_err)?;
+        self.0.engine.check(check).map_err(|Closed| closed())
+    }
+
+    /// Stops a check, which then ends with an error (ECANCELED).
+    fn cancel(&self, job: u64) {
+        self.0.cancel(job);
+    }
+
+    /// Makes durable what was written since the last sync.
+    fn sync(&self, job: u64) -> PyResult<()> {
+        self.open_for_jobs()?;
+        let engine = &self.0.engine;
+        engine
+            .sync(Arc::clone(&self.0), job)
+            .map_err(|Closed| closed())
+    }
+
+    /// Lets go of the files. Queued jobs still finish; new ones are refused.
+    fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl PyStorage {
+    fn open_for_jobs(&self) -> PyResult<()> {
+        if self.0.is_closed() {
+            return Err(closed());
+        }
+        Ok(())
+    }
+
+    fn parse(&self, requests: &[u8]) -> PyResult<Vec<frames::Request>> {
+        self.open_for_jobs()?;
+        frames::parse(requests, &self.0.files.layout).map_err(PyValueError::new_err)
+    }
+}
+
+fn closed() -> PyErr {
+    PyValueError::new_err("the disk or storage is closed, or open for reading only")
+}
+
+/// Names only: nothing that goes up, down to a root, or through a separator.
+fn is_safe(path: &[OsString]) -> bool {
+    !path.is_empty()
+        && path.iter().all(|part| {
+            let bytes = part.as_encoded_bytes();
+            let bad = |byte: &u8| matches!(byte, 0 | b'/') || (cfg!(windows) && *byte == b'\\');
+            !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.iter().any(bad)
+        })
+}
+
+fn tuple(py: Python<'_>, Completion { job, outcome }: Completion) -> PyResult<Bound<'_, PyTuple>> {
+    match outcome {
+        Outcome::Written { piece, offset } => {
+            (job, intern!(py, "written"), piece, offset).into_pyobject(py)
+        }
+        Outcome::Verified { piece } => (job, intern!(py, "verified"), piece).into_pyobject(py),
+        Outcome::Failed { piece } => (job, intern!(py, "failed"), piece).into_pyobject(py),
+        Outcome::Read { slot } => {
+            let length = slot.len();
+            let slot = Bound::new(py, PySlot(Arc::new(slot)))?;
+            (job, intern!(py, "read"), slot, length).into_pyobject(py)
+        }
+        Outcome::Checked { first, bits, count } => {
+            let bits = PyBytes::new(py, &bits);
+            (job, intern!(py, "checked"), first, bits, count).into_pyobject(py)
+        }
+        Outcome::CheckDone => (job, intern!(py, "check-done")).into_pyobject(py),
+        Outcome::Synced => (job, intern!(py, "synced")).into_pyobject(py),
+        Outcome::Error(fault) => (
+            job,
+            intern!(py, "error"),
+            fault.errno.0,
+            fault.file,
+            fault.offset,
+            fault.operation,
+        )
+            .into_pyobject(py),
+    }
+}

@@ -1,0 +1,228 @@
+//! Slots: page-aligned buffers from a pool with a high-water mark, recycled warm.
+//!
+//! A slot has one writer at a time: the loop while it fills, then the disk's threads once it is
+//! committed (or the other way round for a read), then nobody until it is back in the pool.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::platform::Map;
+use crate::workers::locked;
+
+const PAGE: usize = 4096;
+
+/// There is no memory for a slot (ENOMEM), which is not the same as a pool that is full.
+pub(crate) struct NoMemory;
+
+/// Hands out slots until `capacity` bytes are in use.
+pub(crate) struct Pool {
+    capacity: usize,
+    books: Mutex<Books>,
+    /// Called after each slot that came back.
+    freed: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+#[derive(Default)]
+struct Books {
+    in_use: usize,
+    peak: usize,
+    /// Memory of slots in use and of idle ones.
+    mapped: usize,
+    idle: HashMap<usize, Vec<Map>>,
+}
+
+/// A buffer of `len` bytes. Dropping it returns it to its pool, which it keeps alive.
+pub(crate) struct Slot {
+    map: Option<Map>,
+    len: usize,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            capacity,
+            books: Mutex::default(),
+            freed: OnceLock::new(),
+        })
+    }
+
+    /// Sets what is called after each slot that comes back. The first call wins.
+    pub(crate) fn on_freed(&self, call: impl Fn() + Send + Sync + 'static) {
+        let _ = self.freed.set(Box::new(call));
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        locked(&self.books).in_use
+    }
+
+    pub(crate) fn peak(&self) -> usize {
+        locked(&self.books).peak
+    }
+
+    /// A slot, or `None` above the high-water mark. An empty pool grants one slot of any size, or
+    /// a piece larger than the pool could never be fetched.
+    pub(crate) fn checkout(self: &Arc<Self>, size: usize) -> Result<Option<Slot>, NoMemory> {
+        let class = size_class(size).ok_or(NoMemory)?;
+        let mut books = locked(&self.books);
+        let in_use = books.in_use.checked_add(size).ok_or(NoMemory)?;
+        if books.in_use > 0 && in_use > self.capacity {
+            return Ok(None);
+        }
+        let map = match books.idle.get_mut(&class).and_then(Vec::pop) {
+            Some(map) => map,
+            None => {
+                books.make_room(class, self.bound());
+                let map = Map::new(class).ok_or(NoMemory)?;
+                books.mapped += class;
+                map
+            }
+        };
+        books.in_use = in_use;
+        books.peak = books.peak.max(in_use);
+        Ok(Some(Slot {
+            map: Some(map),
+            len: size,
+            pool: Arc::clone(self),
+        }))
+    }
+
+    /// The most memory kept mapped; size classes are allowed their waste on top of the capacity.
+    fn bound(&self) -> usize {
+        self.capacity.saturating_add(self.capacity / 4)
+    }
+
+    fn give_back(&self, map: Map, len: usize) {
+        let mut books = locked(&self.books);
+        books.in_use -= len;
+        if books.mapped > self.bound() {
+            books.mapped -= map.size();
+        } else {
+            books.idle.entry(map.size()).or_default().push(map);
+        }
+        drop(books);
+        if let Some(call) = self.freed.get() {
+            call();
+        }
+    }
+}
+
+impl Books {
+    /// Lets go of idle memory of other sizes until `size` more fits, as far as that is possible.
+    fn make_room(&mut self, size: usize, bound: usize) {
+        let Self { mapped, idle, .. } = self;
+        idle.retain(|&class, maps| {
+            while *mapped + size > bound && maps.pop().is_some() {
+                *mapped -= class;
+            }
+            !maps.is_empty()
+        });
+    }
+}
+
+impl Slot {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.map.as_ref().map_or(std::ptr::null_mut(), Map::start)
+    }
+
+    /// The slot's bytes.
+    ///
+    /// # Safety
+    /// Nobody writes to the slot while the result lives.
+    pub(crate) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is at least `len` long, zeroed when made, and lives as long as self.
+        unsafe { std::slice::from_raw_parts(self.start(), self.len) }
+    }
+
+    /// The slot's bytes, of a slot that nobody else has seen yet.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` is the only way to it: views exist of shared slots only.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.len) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(map) = self.map.take() {
+            self.pool.give_back(map, self.len);
+        }
+    }
+}
+
+/// Sizes are rounded up to whole pages and to a quarter of a power of two, so that slots of nearly
+/// the same size (answers to batches of requests) recycle each other's memory.
+fn size_class(size: usize) -> Option<usize> {
+    let step = (size.checked_next_power_of_two()? / 8).max(PAGE);
+    let class = size.max(1).checked_next_multiple_of(step)?;
+    (class <= isize::MAX as usize).then_some(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkout(pool: &Arc<Pool>, size: usize) -> Option<Slot> {
+        pool.checkout(size).ok().unwrap()
+    }
+
+    #[test]
+    fn the_high_water_mark_holds() {
+        let pool = Pool::new(100);
+        let first = checkout(&pool, 60).unwrap();
+        assert!(checkout(&pool, 41).is_none());
+        let second = checkout(&pool, 40).unwrap();
+        assert_eq!((pool.in_use(), pool.peak()), (100, 100));
+        drop(first);
+        assert_eq!((pool.in_use(), pool.peak()), (40, 100));
+        drop(second);
+        assert!(checkout(&pool, 1000).is_some());
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    fn memory_is_recycled_and_bounded() {
+        let pool = Pool::new(8 * PAGE);
+        let mut slot = checkout(&pool, 2 * PAGE).unwrap();
+        let start = slot.start();
+        assert_eq!(start as usize % PAGE, 0);
+        slot.bytes_mut()[0] = 7;
+        drop(slot);
+        let slot = checkout(&pool, 2 * PAGE - 1).unwrap();
+        assert_eq!((slot.start(), slot.len()), (start, 2 * PAGE - 1));
+        drop(slot);
+        drop(checkout(&pool, 8 * PAGE));
+        assert_eq!(locked(&pool.books).mapped, 10 * PAGE);
+        drop(checkout(&pool, 16 * PAGE));
+        assert!(locked(&pool.books).mapped <= 10 * PAGE);
+    }
+
+    #[test]
+    fn a_slot_outlives_its_pool() {
+        let pool = Pool::new(PAGE);
+        let mut slot = checkout(&pool, 10).unwrap();
+        drop(pool);
+        slot.bytes_mut().fill(1);
+        // SAFETY: the slot is ours alone.
+        assert_eq!(unsafe { slot.bytes() }, [1; 10]);
+    }
+
+    #[test]
+    fn classes_waste_at_most_a_quarter_and_keep_powers_of_two() {
+        for shift in 12..40 {
+            assert_eq!(size_class(1 << shift), Some(1 << shift));
+        }
+        for size in (1 << 16..1 << 20).step_by(4567) {
+            let class = size_class(size).unwrap();
+            assert!(class >= size && class - size <= size / 4 + PAGE);
+        }
+        assert_eq!(size_class(usize::MAX), None);
+    }
+}

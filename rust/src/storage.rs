@@ -1,0 +1,75 @@
+//! One torrent on the disk: its files, its pieces on their way in, and what a sync has to cover.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::files::{Fault, Files};
+use crate::jobs::check::Check;
+use crate::jobs::commit::Strip;
+use crate::platform::Errno;
+use crate::workers::{Engine, locked};
+
+pub(crate) struct Storage {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) files: Files,
+    /// Pieces with parts in the queue, or half hashed.
+    pub(crate) strips: Mutex<HashMap<u32, Strip>>,
+    pub(crate) dirt: Mutex<Dirt>,
+    pub(crate) checks: Mutex<HashMap<u64, Weak<Check>>>,
+    pub(crate) empties_made: AtomicBool,
+    closed: AtomicBool,
+}
+
+/// Files that the next sync has to cover.
+#[derive(Default)]
+pub(crate) struct Dirt {
+    pub(crate) written: BTreeSet<usize>,
+    /// Files whose sync failed. The kernel forgets what it could not write, so that a second sync
+    /// would claim success: such a file never syncs again.
+    pub(crate) lost: BTreeMap<usize, Errno>,
+}
+
+impl Storage {
+    pub(crate) fn new(engine: Arc<Engine>, files: Files) -> Arc<Self> {
+        Arc::new(Self {
+            empties_made: AtomicBool::new(!files.writable),
+            engine,
+            files,
+            strips: Mutex::default(),
+            dirt: Mutex::default(),
+            checks: Mutex::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Cancels checks and lets go of the files. Queued jobs still finish.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for check in locked(&self.checks)
+            .drain()
+            .filter_map(|(_, c)| c.upgrade())
+        {
+            check.cancel();
+        }
+        self.files.close();
+    }
+
+    /// Stops a check; it ends with an error completion (ECANCELED).
+    pub(crate) fn cancel(&self, job: u64) {
+        if let Some(check) = locked(&self.checks).remove(&job).and_then(|c| c.upgrade()) {
+            check.cancel();
+        }
+    }
+
+    /// Writes, and remembers which files a sync has to cover.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.files.write(offset, bytes, |file| {
+            locked(&self.dirt).written.insert(file);
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! The threads, and the queues they take their tasks from.
+//!
+//! Commits and reads take turns; every eighth task is a unit of a check, if there is one, and
+//! checks fill whatever time is left. Syncs wait for the device, so they have a thread of their own.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::files::{Cache, Fault};
+use crate::jobs::check::{Check, Unit};
+use crate::jobs::read::Read;
+use crate::platform::{CANCELED, Errno};
+use crate::ring::{Outcome, Ring};
+use crate::slot::{NoMemory, Pool, Slot};
+use crate::storage::Storage;
+
+/// Descriptors kept open for all torrents together.
+const OPEN_FILES: usize = 64;
+
+/// A lock that a panicking thread cannot make useless: what it guards is kept consistent by jobs
+/// that turn a panic into an error.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `job`; a panic becomes an error like any other.
+pub(crate) fn guarded<T>(job: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(job))
+        .unwrap_or_else(|_| Err(Fault::of(Errno(libc::EIO), "internal")))
+}
+
+/// What the threads of one `Disk` share.
+pub(crate) struct Engine {
+    pub(crate) ring: Ring,
+    pub(crate) read_pool: Arc<Pool>,
+    pub(crate) cache: Arc<Cache>,
+    queues: Mutex<Queues>,
+    ready: Condvar,
+    sync_ready: Condvar,
+    threads: usize,
+    ids: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queues {
+    pieces: VecDeque<(Arc<Storage>, u32)>,
+    reads: VecDeque<Read>,
+    checks: VecDeque<Arc<Check>>,
+    syncs: VecDeque<(Arc<Storage>, u64)>,
+    turn: u8,
+    idle: usize,
+    closing: bool,
+}
+
+enum Task {
+    Piece(Arc<Storage>, u32),
+    Read(Read, Result<Slot, NoMemory>),
+    Check(Arc<Check>, Unit),
+    Sync(Arc<Storage>, u64),
+}
+
+/// The disk has been closed.
+pub(crate) struct Closed;
+
+impl Engine {
+    /// Starts `threads` threads and one for syncs. With no threads, `work` runs everything.
+    pub(crate) fn start(
+        threads: usize,
+        read_memory: usize,
+    ) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
+        let engine = Arc::new(Self {
+            ring: Ring::new()?,
+            read_pool: Pool::new(read_memory),
+            cache: Arc::new(Cache::new(OPEN_FILES)),
+            queues: Mutex::default(),
+            ready: Condvar::new(),
+            sync_ready: Condvar::new(),
+            threads,
+            ids: AtomicU64::new(0),
+        });
+        let weak = Arc::downgrade(&engine);
+        engine.read_pool.on_freed(move || {
+            if let Some(engine) = weak.upgrade() {
+                engine.slot_freed();
+            }
+        });
+        let mut handles = Vec::new();
+        for index in 0..threads {
+            handles.push(engine.spawn(format!("swarm-disk-{index}"), Self::run)?);
+        }
+        if threads > 0 {
+            handles.push(engine.spawn("swarm-sync".into(), Self::run_syncs)?);
+        }
+        Ok((engine, handles))
+    }
+
+    fn spawn(self: &Arc<Self>, name: String, run: fn(&Self)) -> io::Result<JoinHandle<()>> {
+        let engine = Arc::clone(self);
+        let started = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || run(&engine));
+        if started.is_err() {
+            self.close();
+        }
+        started
+    }
+
+    /// A number that no other storage of this engine has.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Queues a piece that has parts to commit.
+    pub(crate) fn piece(&self, storage: Arc<Storage>, piece: u32) -> Result<(), Closed> {
+        self.push(|queues| queues.pieces.push_back((storage, piece)))
+    }
+
+    pub(crate) fn read(&self, read: Read) -> Result<(), Closed> {
+        self.push(|queues| queues.reads.push_back(read))
+    }
+
+    pub(crate) fn check(&self, check: Arc<Check>) -> Result<(), Closed> {
+        self.push(|queues| queues.checks.push_back(check))?;
+        self.ready.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self, storage: Arc<Storage>, job: u64) -> Result<(), Closed> {
+        self.push(|queues| queues.syncs.push_back((storage, job)))?;
+        self.sync_ready.notify_one();
+        Ok(())
+    }
+
+    /// Are there reads that wait for memory or for a thread?
+    pub(crate) fn reads_waiting(&self) -> bool {
+        !locked(&self.queues).reads.is_empty()
+    }
+
+    fn push(&self, put: impl FnOnce(&mut Queues)) -> Result<(), Closed> {
+        let mut queues = locked(&self.queues);
+        if queues.closing {
+            return Err(Closed);
+        }
+        put(&mut queues);
+        self.notify(queues);
+        Ok(())
+    }
+
+    /// Wakes a thread if one sleeps, or the loop that has to work itself.
+    fn notify(&self, queues: MutexGuard<'_, Queues>) {
+        let sleeping = queues.idle > 0;
+        drop(queues);
+        if sleeping {
+            self.ready.notify_one();
+        } else if self.threads == 0 {
+            self.ring.nudge();
+        }
+    }
+
+    fn slot_freed(&self) {
+        let queues = locked(&self.queues);
+        if !queues.reads.is_empty() {
+            self.notify(queues);
+        }
+    }
+
+    /// Is it the loop that runs the jobs?
+    pub(crate) fn is_inline(&self) -> bool {
+        self.threads == 0
+    }
+
+    /// Runs all that is queued on this thread, for an engine without threads of its own.
+    pub(crate) fn work(&self) {
+        if !self.is_inline() {
+            return;
+        }
+        loop {
+            let mut queues = locked(&self.queues);
+            let task = match queues.next(&self.read_pool) {
+                None => queues.syncs.pop_front().map(|(s, job)| Task::Sync(s, job)),
+                some => some,
+            };
+            drop(queues);
+            match task {
+                Some(task) => self.perform(task),
+                None => return,
+            }
+        }
+    }
+
+    /// Queued jobs are finished, checks and reads that still wait for memory are not.
+    pub(crate) fn close(&self) {
+        let mut queues = locked(&self.queues);
+        queues.closing = true;
+        for check in &queues.checks {
+            check.cancel();
+        }
+        drop(queues);
+        self.ready.notify_all();
+        self.sync_ready.notify_all();
+    }
+
+    fn run(&self) {
+        let mut queues = locked(&self.queues);
+        loop {
+            if let Some(task) = queues.next(&self.read_pool) {
+                drop(queues);
+                self.perform(task);
+                queues = locked(&self.queues);
+            } else if queues.closing {
+                let orphans = std::mem::take(&mut queues.reads);
+                drop(queues);
+                for read in orphans {
+                    let fault = Fault::of(CANCELED, "read");
+                    self.ring.push(read.job, Outcome::Error(fault));
+                }
+                return;
+            } else {
+                queues.idle += 1;
+                queues = self
+                    .ready
+                    .wait(queues)
+                    .unwrap_or_else(PoisonError::into_inner);
+                queues.idle -= 1;
+            }
+        }
+    }
+
+    fn run_syncs(&self) {
+        let mut queues = locked(&self.queues);
+        loop {
+            if let Some((storage, job)) = queues.syncs.pop_front() {
+                drop(queues);
+                self.perform(Task::Sync(storage, job));
+                queues = locked(&self.queues);
+            } else if queues.closing {
+                return;
+            } else {
+                queues = self
+                    .sync_ready
+                    .wait(queues)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn perform(&self, task: Task) {
+        match task {
+            Task::Piece(storage, piece) => storage.run_piece(piece),
+            Task::Read(read, slot) => self.ring.push(read.job, read.run(slot)),
+            Task::Check(check, unit) => check.run(unit),
+            Task::Sync(storage, job) => {
+                let outcome = match guarded(|| storage.run_sync()) {
+                    Ok(()) => Outcome::Synced,
+                    Err(fault) => Outcome::Error(fault),
+                };
+                self.ring.push(job, outcome);
+            }
+        }
+    }
+}
+
+impl Queues {
+    /// The next task that can run now.
+    fn next(&mut self, pool: &Arc<Pool>) -> Option<Task> {
+        self.turn = (self.turn + 1) % 8;
+        if self.turn == 0
+            && let task @ Some(_) = self.next_check()
+        {
+            return task;
+        }
+        if self.turn.is_multiple_of(2) {
+            self.next_read(pool).or_else(|| self.next_piece())
+        } else {
+            self.next_piece().or_else(|| self.next_read(pool))
+        }
+        .or_else(|| self.next_check())
+    }
+
+    fn next_piece(&mut self) -> Option<Task> {
+        let (storage, piece) = self.pieces.pop_front()?;
+        Some(Task::Piece(storage, piece))
+    }
+
+    fn next_read(&mut self, pool: &Arc<Pool>) -> Option<Task> {
+        let slot = pool.checkout(self.reads.front()?.size()).transpose()?;
+        let read = self.reads.pop_front()?;
+        Some(Task::Read(read, slot))
+    }
+
+    /// A unit of the check whose turn it is; checks that have none left are dropped.
+    fn next_check(&mut self) -> Option<Task> {
+        while let Some(check) = self.checks.pop_front() {
+            if let Some(unit) = check.claim() {
+                self.checks.push_back(Arc::clone(&check));
+                return Some(Task::Check(check, unit));
+            }
+        }
+        None
+    }
+}

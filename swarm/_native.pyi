@@ -1,0 +1,133 @@
+"""Slots, hashing and files, in Rust: threads of their own, which never hold the GIL.
+
+Completions are tuples, each beginning with the job's number and what happened:
+
+    (job, "written", piece, offset)             a part was written; more parts follow
+    (job, "verified", piece)                    last part: the hash is right and all of it is written
+    (job, "failed", piece)                      last part: the hash is wrong
+    (job, "read", slot, length)                 wire frames, back to back
+    (job, "checked", first, ok_bits, count)     progress of a check: pieces first..first+count
+    (job, "check-done",)
+    (job, "synced",)
+    (job, "error", errno, file_index, offset, operation)
+
+Each commit, read and sync ends with exactly one of them; a check with "check-done" or "error". The
+errno is ECANCELED for what was cancelled or forgotten, ENODATA for a file that ends too early,
+ELOOP for a symlink below the folder, EISDIR or EOPNOTSUPP for what is not a regular file.
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, final
+
+@final
+class Slot:
+    """A writable buffer of page-aligned memory, from a pool.
+
+    It returns to its pool when the last reference and the last view of it are gone. It has one
+    writer at a time: nobody writes to it once it was committed.
+    """
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Pool:
+    """Slots up to a high-water mark; their memory is recycled by size."""
+
+    def __new__(cls, capacity: int) -> Pool: ...
+    def checkout(self, size: int) -> Slot | None:
+        """A slot, or None when more than `capacity` bytes would be in use. An empty pool grants any size."""
+
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def in_use(self) -> int: ...
+    @property
+    def peak(self) -> int: ...
+
+@final
+class Disk:
+    """Threads that hash, read and write. With `threads=0` the jobs run inside `drain`."""
+
+    def __new__(cls, threads: int, read_memory: int) -> Disk: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable while completions wait."""
+
+    def drain(self) -> list[tuple[Any, ...]]:
+        """All completions so far; clears the wake-up."""
+
+    def open(
+        self,
+        root: str | PathLike[str],
+        files: Sequence[tuple[Sequence[str], int]],
+        piece_length: int,
+        writable: bool,
+    ) -> Storage:
+        """The files (path below `root`, length) of one torrent. Touches nothing yet.
+
+        Files and folders are made at the first write, files without bytes at the first write or sync.
+        """
+
+    def close(self) -> None:
+        """Finish queued jobs and join the threads. Checks, and reads that wait for memory, are cancelled."""
+
+@final
+class Storage:
+    """One torrent on the disk. Wrong arguments, and jobs after `close`, raise ValueError."""
+
+    def commit(
+        self, job: int, piece: int, offset: int, slot: Slot, length: int, digest: bytes | None
+    ) -> None:
+        """The piece's next `length` bytes, which lie at the start of `slot`. `digest` comes with the last part.
+
+        A piece given in one part is written only if its hash is right. After an error the parts that
+        are still queued fail with it, and the piece starts again from offset 0.
+        """
+
+    def forget(self, piece: int) -> None:
+        """Drop a half-hashed piece (it starts again from offset 0)."""
+
+    def read(self, job: int, requests: bytes) -> None:
+        """Read blocks; `requests` are packed little-endian u32 triples (piece, begin, length).
+
+        The answer is one slot of frames (`>IBII`: 9 + n, 7, piece, begin; then n bytes), in order.
+        """
+
+    def read_cached(self, requests: bytes) -> Slot | None:
+        """The same at once; None unless all of it is in the page cache and there is memory for it."""
+
+    def check(self, job: int, digests: bytes, todo: bytes) -> None:
+        """Hash what is on disk of the pieces in `todo` (a bitfield, MSB first). What is missing is not good."""
+
+    def cancel(self, job: int) -> None:
+        """Stop a check; it ends with the error ECANCELED."""
+
+    def sync(self, job: int) -> None:
+        """Make durable what was written since the last sync. A file that failed once keeps failing."""
+
+    def close(self) -> None:
+        """Let go of the files. Queued jobs still finish."""
+
+@final
+class Progress:
+    """How far `hash_files` is, for another thread to look at."""
+
+    def __new__(cls) -> Progress: ...
+    @property
+    def done(self) -> int:
+        """Bytes hashed so far."""
+
+    def cancel(self) -> None:
+        """Make `hash_files` stop with an OSError (ECANCELED)."""
+
+def hash_files(
+    files: Sequence[tuple[str | PathLike[str], int]],
+    piece_length: int,
+    threads: int,
+    progress: Progress | None = None,
+) -> bytes:
+    """The SHA-1 of each piece of the files (path, length), back to back. Releases the GIL.
+
+    Raises an OSError that names the file: one that cannot be read, or changed while it was read.
+    """
