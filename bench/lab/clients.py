@@ -26,6 +26,7 @@ class Client(ABC):
     """A client on `host`. Its data is in `folder/data`, or in `data` if that is given."""
 
     name: ClassVar[str]
+    makes_empty_files: ClassVar[bool] = True
 
     def __init__(self, host: Host, folder: Path, *, data: Path | None = None) -> None:
         self.host = host
@@ -73,8 +74,9 @@ class Client(ABC):
         return self.running.stop()
 
     def kill(self) -> None:
-        """Ends it on the spot."""
-        self.running.kill()
+        """Ends it on the spot, if it was started at all."""
+        if self.process:
+            self.process.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +87,7 @@ class Client(ABC):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if self.process:
-            self.process.kill()
+        self.kill()
 
 
 class Swarm(Client):
@@ -159,6 +160,7 @@ class Transmission(Client):
     """transmission's daemon. It checks existing data before it seeds, and caps one fast peer."""
 
     name = "transmission"
+    makes_empty_files = False  # version 3 does not, version 4 does
 
     @classmethod
     def missing(cls) -> str | None:

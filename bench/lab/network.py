@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -34,7 +35,7 @@ def missing() -> str | None:
         return "network namespaces need Linux"
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for tool, package in {"ip": "iproute2", "nsenter": "util-linux"}.items():
+    for tool, package in {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux"}.items():
         if not shutil.which(tool):
             return f"{tool} is missing: apt install {package}"
     probe = f"swarm-{os.getpid()}-probe"
@@ -61,6 +62,21 @@ class Host:
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket of this process that listens inside of this host."""
         return self._inside(lambda: socket.create_server((self.address, port), backlog=64))
+
+    def limit(self, rate: int) -> None:
+        """From now on at most `rate` bytes/s leave this host."""
+        shape = ["tbf", "rate", f"{rate}bps", "burst", "128kb", "latency", "100ms"]
+        _run("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", *shape)
+
+    def unlimited(self) -> None:
+        """Takes the limit back."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _run("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root")
+
+    def received(self) -> int:
+        """Bytes that have come in through its interface since it was made."""
+        shown = _run("ip", "-n", self.namespace, "-s", "-j", "link", "show", "eth0")
+        return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
 
     def _inside(self, work: Callable[[], T]) -> T:
         # A thread has its own namespace, and a socket stays in the one it was made in.
@@ -140,7 +156,11 @@ class Network:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _sweep() -> None:

@@ -1,0 +1,57 @@
+"""Fixtures of all tests. Async tests run on every event loop there is: stock asyncio and uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+# The laboratory (`lab`) is shared with the benchmarks. Last in the path: it hides nothing.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, LoopFactory]:
+    """Each async test once per loop; `pytest.mark.asyncio(loop_factories=["asyncio"])` picks."""
+    factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    if sys.platform != "win32":
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str | None], None]:
+    """Skips for the given reason, if any; fails instead where SWARM_REQUIRE_CLIENTS is set."""
+
+    def check(missing: str | None) -> None:
+        if missing and os.environ.get("SWARM_REQUIRE_CLIENTS", "0") not in ("", "0"):
+            pytest.fail(f"SWARM_REQUIRE_CLIENTS is set, but {missing}", pytrace=False)
+        if missing:
+            pytest.skip(missing)
+
+    return check
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody had a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def hard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 MiB that clients are known to get wrong (see `lab.sample`). To be read, not written."""
+    from lab.sample import hard_folder
+
+    return hard_folder(tmp_path_factory.mktemp("sample"))
