@@ -66,7 +66,8 @@ class Disk:
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
 
-        Files and folders are made at the first write, files without bytes at the first write or sync.
+        An empty path makes a pad file (BEP 47): zeros that are never on the disk. Files and folders
+        are made at the first write, files without bytes at the first write or sync.
         """
 
     def close(self) -> None:

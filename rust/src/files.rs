@@ -156,6 +156,11 @@ impl Files {
         self.paths.len()
     }
 
+    /// A pad file (BEP 47) has no path: its bytes are zeros, and it is never on the disk.
+    pub(crate) fn is_pad(&self, file: usize) -> bool {
+        self.paths[file].is_empty()
+    }
+
     /// The open file, from the cache or from the disk.
     pub(crate) fn open(&self, file: usize, access: Access) -> Result<Arc<File>, Errno> {
         let key = (self.id, file);
@@ -211,13 +216,16 @@ impl Files {
         mut touched: impl FnMut(usize),
     ) -> Result<(), Fault> {
         for span in self.layout.spans(offset, bytes.len()) {
+            let (now, rest) = bytes.split_at(span.length);
+            bytes = rest;
+            if self.is_pad(span.file) {
+                continue;
+            }
             let file = self
                 .open(span.file, Access::Write)
                 .map_err(Fault::at(span, "open"))?;
-            let (now, rest) = bytes.split_at(span.length);
             touched(span.file);
             platform::write_at(&file, now, span.offset).map_err(Fault::at(span, "write"))?;
-            bytes = rest;
         }
         Ok(())
     }
@@ -232,10 +240,14 @@ impl Files {
     ) -> Result<(), Fault> {
         let length = buffers.iter().map(|buffer| buffer.len()).sum();
         for span in self.layout.spans(offset, length) {
+            let mut now = take_front(&mut buffers, span.length);
+            if self.is_pad(span.file) {
+                now.iter_mut().for_each(|buffer| buffer.fill(0));
+                continue;
+            }
             let file = self
                 .open(span.file, Access::Read)
                 .map_err(Fault::at(span, "open"))?;
-            let mut now = take_front(&mut buffers, span.length);
             let done = if cached {
                 platform::read_cached_at(&file, &mut now, span.offset)
             } else {

@@ -178,7 +178,7 @@ impl Storage {
             return Ok(());
         }
         for file in 0..self.files.count() {
-            if self.files.layout.file_length(file) == 0 {
+            if self.files.layout.file_length(file) == 0 && !self.files.is_pad(file) {
                 let place = Span {
                     file,
                     offset: 0,

@@ -197,14 +197,13 @@ fn closed() -> PyErr {
     PyValueError::new_err("the disk or storage is closed, or open for reading only")
 }
 
-/// Names only: nothing that goes up, down to a root, or through a separator.
+/// Names only: nothing that goes up, down to a root, or through a separator. (No name: a pad file.)
 fn is_safe(path: &[OsString]) -> bool {
-    !path.is_empty()
-        && path.iter().all(|part| {
-            let bytes = part.as_encoded_bytes();
-            let bad = |byte: &u8| matches!(byte, 0 | b'/') || (cfg!(windows) && *byte == b'\\');
-            !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.iter().any(bad)
-        })
+    path.iter().all(|part| {
+        let bytes = part.as_encoded_bytes();
+        let bad = |byte: &u8| matches!(byte, 0 | b'/') || (cfg!(windows) && *byte == b'\\');
+        !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.iter().any(bad)
+    })
 }
 
 fn tuple(py: Python<'_>, Completion { job, outcome }: Completion) -> PyResult<Bound<'_, PyTuple>> {

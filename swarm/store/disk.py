@@ -1,0 +1,303 @@
+"""The disk as Python sees it: jobs go down to the threads, callbacks come back on the loop.
+
+Completions arrive on one descriptor. Attached to a loop they are dispatched as they come; without
+one, whoever owns the `Disk` calls `drain`. Callbacks run inside `drain`, on the caller's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from swarm import _native
+from swarm._native import Slot
+from swarm.errors import StorageError, UnsafePath
+from swarm.proto.metainfo import Metainfo
+from swarm.proto.metainfo_files import File
+
+from .files import FileNow, survey
+
+
+class Verdict(Enum):
+    """How the commit of a part ended, unless it ended in a `StorageError`."""
+
+    WRITTEN = "written"
+    """Written; the piece has more parts."""
+    VERIFIED = "verified"
+    """That was the last part: the hash is right, and all of the piece is written."""
+    FAILED = "failed"
+    """That was the last part, and the hash is wrong."""
+
+
+Completion = tuple[Any, ...]
+Handler = Callable[[Completion], None]
+
+
+class Disk:
+    """Threads for hashing and files, shared by all torrents.
+
+    `threads=0` runs every job inside `drain`. `read_memory` is in bytes: the slots of reads that
+    were not dropped yet; above it, reads wait.
+    """
+
+    def __init__(self, *, threads: int, read_memory: int) -> None:
+        self._native = _native.Disk(threads, read_memory)
+        self._numbers = itertools.count()
+        self._handlers: dict[int, Handler] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let `loop` call `drain` whenever completions wait."""
+        self.detach()
+        loop.add_reader(self._native.fileno(), self.drain)
+        self._loop = loop
+
+    def detach(self) -> None:
+        """Take leave of the loop."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._native.fileno())
+        self._loop = None
+
+    def close(self) -> None:
+        """Finish queued jobs, join the threads and dispatch what is left. Idempotent."""
+        self.detach()
+        self._native.close()
+        self.drain()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while completions wait."""
+        return self._native.fileno()
+
+    def drain(self) -> None:
+        """Dispatch all completions. A callback that raises does not keep the others from theirs."""
+        errors = []
+        for completion in self._native.drain():
+            job: int = completion[0]
+            checking = completion[1] == "checked"
+            handler = self._handlers.get(job) if checking else self._handlers.pop(job, None)
+            if handler is not None:
+                try:
+                    handler(completion)
+                except Exception as error:
+                    errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("callbacks of disk jobs failed", errors)
+
+    def open(self, meta: Metainfo, dest: Path, *, writable: bool) -> Storage:
+        """The files of `meta` below the folder `dest`. Touches nothing yet."""
+        return Storage(self, meta, dest, writable)
+
+    def _expect(self, handler: Handler, submit: Callable[[int], None]) -> int:
+        job = next(self._numbers)
+        self._handlers[job] = handler
+        try:
+            submit(job)
+        except BaseException:
+            del self._handlers[job]
+            raise
+        return job
+
+
+class Storage:
+    """One torrent on the disk; made by `Disk.open`.
+
+    Jobs after `close`, and commits that are out of order, raise `ValueError`.
+    """
+
+    def __init__(self, disk: Disk, meta: Metainfo, dest: Path, writable: bool) -> None:
+        self.meta = meta
+        self.dest = dest
+        self._disk = disk
+        files = [(() if file.pad else file.path, file.length) for file in meta.files]
+        self._native = disk._native.open(dest, files, meta.piece_length, writable)
+        self._reads: dict[int, Callable[[StorageError, int], None]] = {}
+        self._busy = 0
+        self._idle: asyncio.Future[None] | None = None
+
+    def commit(
+        self,
+        piece: int,
+        offset: int,
+        slot: Slot,
+        length: int,
+        digest: bytes | None,
+        done: Callable[[Verdict | StorageError], None],
+    ) -> None:
+        """Hash and write the piece's next `length` bytes, which lie at the start of `slot`.
+
+        `digest` comes with the last part. A piece of one part is written only if its hash is right.
+        After an error the piece starts again from offset 0.
+        """
+
+        def finish(completion: Completion) -> None:
+            if completion[1] == "error":
+                done(self._error(completion))
+            else:
+                done(Verdict(completion[1]))
+
+        def submit(job: int) -> None:
+            self._native.commit(job, piece, offset, slot, length, digest)
+
+        self._expect(finish, submit)
+
+    def forget(self, piece: int) -> None:
+        """Drop a half-hashed piece, which starts again from offset 0.
+
+        Parts that are still queued end with an error (ECANCELED).
+        """
+        self._native.forget(piece)
+
+    def read(self, requests: bytes, done: Callable[[Slot | StorageError, int], None]) -> None:
+        """Read blocks into one slot of wire frames, and call `done(slot, bytes)`.
+
+        `requests` are packed little-endian u32 triples (piece, begin, length). What is in the page
+        cache is read at once: `done` may be called before this returns.
+        """
+        slot = self._native.read_cached(requests)
+        if slot is not None:
+            done(slot, len(slot))
+            return
+
+        def finish(completion: Completion) -> None:
+            if self._reads.pop(completion[0], None) is None:
+                return  # the storage was closed meanwhile, and `done` was told so
+            if completion[1] == "error":
+                done(self._error(completion), 0)
+            else:
+                done(completion[2], completion[3])
+
+        job = self._disk._expect(finish, lambda job: self._native.read(job, requests))
+        self._reads[job] = done
+
+    async def check(
+        self, todo: bytes | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> bytes:
+        """Hash what is on the disk; a bitfield of the good pieces among `todo` (None: all).
+
+        `progress(checked, total)` counts pieces. What is missing or short is not good; what cannot
+        be read raises `StorageError`. Cancelling the caller stops the work.
+        """
+        count = self.meta.piece_count
+        if todo is None:
+            todo = bytes([255]) * (count // 8) + bytes(
+                [0xFF00 >> count % 8 & 0xFF] * (count % 8 > 0)
+            )
+        total = int.from_bytes(todo, "big").bit_count()
+        good, checked = bytearray(len(todo)), 0
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def step(completion: Completion) -> None:
+            nonlocal checked
+            if completion[1] == "checked":
+                _, _, first, bits, pieces = completion
+                _merge(good, first, bits)
+                checked += pieces
+                if progress is not None and not ended.done():
+                    try:
+                        progress(checked, total)
+                    except Exception as error:
+                        ended.set_exception(error)
+            elif not ended.done():
+                if completion[1] == "error":
+                    ended.set_exception(self._error(completion))
+                else:
+                    ended.set_result(None)
+
+        job = self._expect(step, lambda job: self._native.check(job, self.meta.piece_hashes, todo))
+        try:
+            await ended
+        finally:
+            self._native.cancel(job)
+        return bytes(good)
+
+    async def sync(self) -> None:
+        """Make durable what was committed before.
+
+        Raises `StorageError`, and then each time again: what could not be flushed is uncertain
+        until it has been checked through a new storage.
+        """
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def finish(completion: Completion) -> None:
+            if ended.done():
+                return
+            if completion[1] == "error":
+                ended.set_exception(self._error(completion))
+            else:
+                ended.set_result(None)
+
+        self._expect(finish, self._native.sync)
+        await ended
+
+    async def close(self) -> None:
+        """Let go of the files, once commits and syncs are done. Reads under way are cancelled."""
+        self._native.close()
+        reads, self._reads = self._reads, {}
+        for done in reads.values():
+            done(self._storage_error(errno.ECANCELED, 0, 0, "read"), 0)
+        if self._busy:
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)
+
+    def survey(self) -> tuple[FileNow | None, ...]:
+        """Size and time of each file; None where there is none."""
+        return survey(self.meta.files, self.dest)
+
+    def missing(self) -> tuple[File, ...]:
+        """Files that are not there, or shorter than they should be."""
+        pairs = zip(self.meta.files, self.survey(), strict=True)
+        return tuple(
+            file for file, now in pairs if not file.pad and (now is None or now.size < file.length)
+        )
+
+    def _expect(self, handler: Handler, submit: Callable[[int], None]) -> int:
+        job = self._disk._expect(partial(self._finish, handler), submit)
+        self._busy += 1
+        return job
+
+    def _finish(self, handler: Handler, completion: Completion) -> None:
+        """Pass a completion on, and see whether it was the last one to wait for."""
+        try:
+            handler(completion)
+        finally:
+            self._busy -= completion[1] != "checked"
+            if not self._busy and self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
+
+    def _error(self, completion: Completion) -> StorageError:
+        _, _, number, index, offset, operation = completion
+        return self._storage_error(number, index, offset, operation)
+
+    def _storage_error(self, number: int, index: int, offset: int, operation: str) -> StorageError:
+        path = str(self.dest.joinpath(*self.meta.files[index].path))
+        facts: dict[str, Any] = {
+            "errno": number,
+            "path": path,
+            "offset": offset,
+            "operation": operation,
+        }
+        if number == errno.ECANCELED:
+            return StorageError(f"{operation} of {self.meta.name} was cancelled", **facts)
+        if number == errno.ELOOP:
+            return UnsafePath(f"refused: a symlink on the way to {path}", **facts)
+        if number == errno.ENODATA:
+            return StorageError(f"{operation} failed: too short: {path} at byte {offset}", **facts)
+        return StorageError.of(number, path, offset, operation)
+
+
+def _merge(good: bytearray, first: int, bits: bytes) -> None:
+    """Set in `good` what is set in `bits`, whose bit 0 is bit `first`. Spare bits are zero."""
+    at, shift = divmod(first, 8)
+    for byte in bits:
+        good[at] |= byte >> shift
+        if low := byte << 8 - shift & 0xFF:
+            good[at + 1] |= low
+        at += 1
