@@ -1,7 +1,7 @@
 """Sizes, rates, durations and ratios as people write them: `10MiB`, `2MB/s`, `1h30m`, `1.5`.
 
 With an `i` (`KiB`) or without a `B` (`k`, `512M`) a prefix counts in powers of 1024; with a `B`
-alone (`kB`, `MB`) in powers of 1000. Case does not matter. Reading a size never goes through floats.
+alone (`kB`, `MB`) in powers of 1000. Case does not matter. Sizes never go through floats.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def parse_size(text: str) -> int:
         raise ConfigError(f"not a size: {text[:MAX_TEXT]!r} (write it like 4096, 512k, 10MiB)")
     whole, fraction, prefix, suffix = match.groups(default="")
     base = 1000 if suffix.lower() == "b" else 1024
-    factor: int = base ** (_PREFIXES.index(prefix.lower()) + 1) if prefix else 1
-    size = int(whole + fraction) * factor // 10 ** len(fraction)
+    factor = base ** (_PREFIXES.index(prefix.lower()) + 1) if prefix else 1
+    size: int = int(whole + fraction) * factor // 10 ** len(fraction)
     if size > MAX_BYTES:
         raise ConfigError(f"too large: {text!r}")
     return size

@@ -1,0 +1,102 @@
+"""`swarm download`: fetches a torrent, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+import swarm
+from swarm.units import format_duration, format_rate, format_size
+
+from . import options
+from .command import Command
+from .exits import Exit, Quit
+from .follow import until_done, until_seeded
+from .output import note, record, result
+from .run import run
+from .source import load_or_url
+
+
+@click.command("download", cls=Command)
+@click.argument("src")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="The folder to download into.",
+)
+@click.option("--seed", is_flag=True, help="Seed afterwards, until Ctrl-C or a limit.")
+@click.option(
+    "--timeout",
+    type=options.DURATION,
+    metavar="TIME",
+    help="Give up when not complete after this.",
+)
+@options.swarming
+def command(src: str, output: Path, seed: bool, timeout: float | None, **given: Any) -> None:
+    """Download the torrent SRC: a file, an http(s) URL of one, or - for stdin.
+
+    Prints the path of what was downloaded. Ctrl-C saves and leaves; the same command resumes.
+    """
+    source = load_or_url(src)
+    run(lambda: download(source, output, seed, timeout, options.Swarming(**given)))
+
+
+async def download(
+    source: swarm.Metainfo | str,
+    dest: Path,
+    seed: bool,
+    timeout: float | None,
+    how: options.Swarming,
+) -> None:
+    """Downloads into `dest`, reports, and seeds if that was asked for. `timeout` in seconds."""
+    done = False
+    begun = time.monotonic()
+    try:
+        async with how.session() as session:
+            try:
+                async with asyncio.timeout(timeout) as limit:
+                    torrent = await session.add(source, dest=dest, **how.extra())
+                    await until_done(torrent, how.display())
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                waited = format_duration(timeout or 0)
+                message = f"not complete after {waited}; saved, re-run to resume"
+                raise Quit(Exit.TIMEOUT, message) from None
+            done = True
+            report(torrent, time.monotonic() - begun, how)
+            if seed or how.ratio is not None or how.seed_for is not None:
+                await until_seeded(torrent, how.display(), ratio=how.ratio, seconds=how.seed_for)
+    except asyncio.CancelledError:
+        note("stopped" if done else "saved; re-run to resume")
+        raise
+
+
+def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> None:
+    """Says that the torrent is complete: the path on stdout, or a `done` record."""
+    stats = torrent.stats
+    if how.as_json:
+        record(
+            "done",
+            name=torrent.name,
+            path=str(torrent.path),
+            infohash=str(torrent.infohash),
+            length=stats.length,
+            downloaded=stats.downloaded,
+            uploaded=stats.uploaded,
+            seconds=round(seconds, 3),
+        )
+        return
+    if how.chatty and stats.downloaded:
+        rate = format_rate(stats.downloaded / max(seconds, 1e-3))
+        size, duration = format_size(stats.downloaded), format_duration(seconds)
+        note(f"{torrent.name}: {size} in {duration} ({rate})")
+    elif how.chatty:
+        note(f"{torrent.name}: already complete")
+    result(str(torrent.path))

@@ -1,0 +1,154 @@
+"""Kinds of option values, and the options that `download` and `seed` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+import swarm
+from swarm import units
+
+from . import output
+
+F = TypeVar("F", bound=Callable[..., Any])
+N = TypeVar("N", int, float)
+
+
+class Address(NamedTuple):
+    """Where to listen or connect: an IP address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen_address(text: str) -> Address:
+    """Reads `IP:PORT`, IPv6 in brackets. Port 0 is any free one."""
+    from ipaddress import ip_address
+
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        ip = ip_address(host[1:-1] if bracketed else host)
+        number = int(port) if port.isascii() and port.isdigit() and len(port) <= 5 else -1
+        if bracketed != (ip.version == 6) or not 0 <= number <= 65_535:
+            raise ValueError
+    except ValueError:
+        message = f"{text!r} is not IP:PORT, like 127.0.0.1:6881 or [::1]:6881"
+        raise click.BadParameter(message) from None
+    return Address(str(ip), number)
+
+
+def peer_address(text: str) -> Address:
+    """Reads `IP:PORT` of somebody else, whose port is not 0."""
+    address = listen_address(text)
+    if not address.port:
+        raise click.BadParameter("a peer has no port 0")
+    return address
+
+
+def quantity(read: Callable[[str], N]) -> Callable[[str], N]:
+    """An option's type from one of the readers in `swarm.units`."""
+
+    def convert(text: str) -> N:
+        try:
+            return read(text)
+        except swarm.ConfigError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+ADDRESS = "IP:PORT"
+DURATION = quantity(units.parse_duration)
+RATIO = quantity(units.parse_ratio)
+
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result and errors.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Records on stdout, one JSON object a line."
+)
+_SWARMING = (
+    click.option(
+        "--listen",
+        type=listen_address,
+        metavar=ADDRESS,
+        help="Where peers reach us; port 0 is any free one.",
+    ),
+    click.option(
+        "--peer",
+        "peers",
+        type=peer_address,
+        metavar=ADDRESS,
+        multiple=True,
+        help="A peer to connect to (repeatable).",
+    ),
+    click.option(
+        "--tracker", "trackers", multiple=True, metavar="URL", help="One more tracker (repeatable)."
+    ),
+    click.option("--ratio", type=RATIO, metavar="RATIO", help="Seed until this ratio, as 1.5."),
+    click.option(
+        "--seed-for", type=DURATION, metavar="TIME", help="Seed this long, as 90s or 1h30m."
+    ),
+    click.option("--no-dht", is_flag=True, help="Accepted; has no effect yet (there is no DHT)."),
+    click.option(
+        "--no-lsd", is_flag=True, help="Accepted; has no effect yet (no local discovery)."
+    ),
+    click.option(
+        "--state-dir",
+        envvar="SWARM_STATE_DIR",
+        type=click.Path(file_okay=False),
+        help="Where progress is remembered, so that a re-run resumes.",
+    ),
+    quiet,
+    as_json,
+)
+
+
+def swarming(function: F) -> F:
+    """Adds the options of a command that takes part in a swarm: the fields of `Swarming`."""
+    for option in reversed(_SWARMING):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swarming:
+    """What `download` and `seed` were told alike."""
+
+    listen: Address | None
+    peers: tuple[Address, ...]
+    trackers: tuple[str, ...]
+    ratio: float | None
+    seed_for: float | None
+    no_dht: bool
+    no_lsd: bool
+    state_dir: str | None
+    quiet: bool
+    as_json: bool
+
+    def session(self) -> swarm.Session:
+        """The session they ask for; what was not given keeps the session's own default."""
+        given: dict[str, Any] = {}
+        if self.listen is not None:
+            given["listen"] = str(self.listen)
+        if self.state_dir is not None:
+            given["state_dir"] = self.state_dir
+        return swarm.Session(**given)
+
+    def extra(self) -> dict[str, Any]:
+        """The peers and trackers to add to the torrent's own."""
+        peers = [swarm.PeerAddr(*address) for address in self.peers]
+        return {"peers": peers, "trackers": list(self.trackers)}
+
+    def display(self) -> output.Display:
+        return output.display(quiet=self.quiet, as_json=self.as_json)
+
+    @property
+    def chatty(self) -> bool:
+        """May we tell people more than the result?"""
+        return not self.quiet and not self.as_json

@@ -1,0 +1,275 @@
+"""Real `swarm` processes over loopback: create, tracker, seed, download, and how they end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Programs = Any
+TorrentFile = Callable[..., Path]
+
+FILES = {
+    "a.txt": 1,
+    "empty": 0,
+    "b/deep/er/névé.bin": 700_001,
+    "b/c.bin": 300_000,
+}
+LISTEN = ("--listen", "127.0.0.1:0")
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A folder `data/sample`, its torrent, and who has it."""
+
+    torrent: Path
+    data: Path
+    announce: str
+    peer: str
+    seeder: subprocess.Popen[str]
+
+
+def make_sample(folder: Path, files: dict[str, int] = FILES) -> Path:
+    rng = random.Random(3)
+    for name, length in files.items():
+        path = folder / "sample" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rng.randbytes(length))
+    return folder / "sample"
+
+
+def same(left: Path, right: Path) -> bool:
+    """Do both folders hold the same files with the same bytes?"""
+
+    def content(root: Path) -> dict[str, bytes]:
+        paths = [path for path in root.rglob("*") if path.is_file()]
+        return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+
+    return content(left) == content(right)
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    if not line and process.stderr is not None:
+        process.kill()
+        pytest.fail(process.stderr.read())
+    return line
+
+
+@pytest.fixture
+def seeded(programs: Programs) -> Seeded:
+    data = make_sample(programs.folder / "data")
+    tracker = programs.start("tracker", "--bind", "127.0.0.1:0")
+    announce = first_line(tracker)
+    made = programs.run(
+        "create", data, "-o", "sample.torrent", "--tracker", announce, "--piece-size", "16k"
+    )
+    assert made.returncode == 0, made.stderr
+    seeder = programs.start("seed", "sample.torrent", "--path", "data", *LISTEN)
+    peer = first_line(seeder)
+    return Seeded(programs.folder / "sample.torrent", data, announce, peer, seeder)
+
+
+@pytest.fixture
+def orphan(programs: Programs) -> Path:
+    """A torrent that nobody seeds."""
+    make_sample(programs.folder / "data")
+    made = programs.run("create", "data/sample", "-o", "sample.torrent")
+    assert made.returncode == 0, made.stderr
+    return programs.folder / "sample.torrent"
+
+
+def test_download_from_the_tracker(programs: Programs, seeded: Seeded) -> None:
+    done = programs.run("download", "sample.torrent", "-o", "got", *LISTEN)
+    assert done.returncode == 0, done.stderr
+    assert Path(os.fsdecode(done.stdout.strip())) == programs.folder / "got" / "sample"
+    assert done.stdout.count(b"\n") == 1
+    assert b"\x1b" not in done.stderr
+    assert b"\r" not in done.stderr
+    assert same(seeded.data, programs.folder / "got" / "sample")
+
+
+def test_get_from_a_peer_with_the_torrent_on_stdin(programs: Programs, seeded: Seeded) -> None:
+    done = programs.run(
+        *("get", "-", "-o", "got", "--peer", seeded.peer, "--quiet", *LISTEN),
+        stdin=seeded.torrent.read_bytes(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    assert same(seeded.data, programs.folder / "got" / "sample")
+
+
+def test_json_is_records_only(programs: Programs, seeded: Seeded) -> None:
+    done = programs.run("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {record["v"] for record in records} == {1}
+    assert {record["type"] for record in records[:-1]} <= {"progress"}
+    last = records[-1]
+    assert last["type"] == "done"
+    assert last["path"] == str(programs.folder / "got" / "sample")
+    assert last["length"] == sum(FILES.values())
+    assert last["downloaded"] >= last["length"]
+    assert done.stderr == b""
+
+
+def test_a_finished_download_returns_at_once(programs: Programs, seeded: Seeded) -> None:
+    args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
+    assert programs.run(*args).returncode == 0
+    seeded.seeder.kill()
+    again = programs.run(*args)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout.splitlines()[-1])["downloaded"] == 0
+
+
+def test_a_url_is_fetched_and_seeding_ends_in_time(programs: Programs, seeded: Seeded) -> None:
+    import functools
+    import http.server
+    import threading
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    handler = functools.partial(Quiet, directory=str(programs.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        done = programs.run(
+            *("get", f"{base}/sample.torrent", "-o", "got", "--seed-for", "0.1s", *LISTEN)
+        )
+        gone = programs.run("get", f"{base}/gone.torrent", "-o", "got", *LISTEN)
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 0, done.stderr
+    assert same(seeded.data, programs.folder / "got" / "sample")
+    assert gone.returncode == 3, gone.stderr
+    assert len(gone.stderr.splitlines()) == 1
+
+
+def test_timeout_is_4(programs: Programs, orphan: Path) -> None:
+    done = programs.run("download", orphan, "-o", "got", "--timeout", "0.3s", *LISTEN)
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == b""
+    assert b"saved, re-run to resume" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_the_first_ctrl_c_saves_and_dies_by_it(programs: Programs, orphan: Path) -> None:
+    process = programs.start("download", orphan, "-o", "got", *LISTEN)
+    assert "downloading" in process.stderr.readline()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert time.monotonic() - begun < 4  # 3 s, and the time to die
+    assert process.returncode == -signal.SIGINT
+    assert out == ""
+    assert err.splitlines()[-1] == "swarm: saved; re-run to resume"
+
+
+def test_sigterm_ends_by_sigterm(programs: Programs, orphan: Path) -> None:
+    process = programs.start("download", orphan, "-o", "got", *LISTEN)
+    process.stderr.readline()
+    process.terminate()
+    assert process.wait(10) == -signal.SIGTERM
+    assert "saved" in process.stderr.read()
+
+
+def test_ctrl_c_ends_a_seeder(seeded: Seeded) -> None:
+    seeded.seeder.send_signal(signal.SIGINT)
+    out, err = seeded.seeder.communicate(timeout=10)
+    assert seeded.seeder.returncode == -signal.SIGINT
+    assert out == ""
+    assert err.splitlines()[-1] == "swarm: stopped"
+
+
+def test_a_stopped_download_resumes(programs: Programs, seeded: Seeded) -> None:
+    """Half of the data is on the disk, and nothing of it is fetched again."""
+    half = programs.folder / "got" / "sample" / "b" / "deep" / "er"
+    half.mkdir(parents=True)
+    name = "névé.bin"
+    (half / name).write_bytes((seeded.data / "b/deep/er" / name).read_bytes())
+    args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
+    done = programs.run(*args)
+    assert done.returncode == 0, done.stderr
+    assert same(seeded.data, programs.folder / "got" / "sample")
+    assert json.loads(done.stdout.splitlines()[-1])["downloaded"] < 400_000
+
+
+def test_verify_tells_which_file_is_damaged(programs: Programs, orphan: Path) -> None:
+    good = programs.run("verify", orphan, "--path", "data")
+    assert (good.returncode, good.stdout.split(b"\t")[0]) == (0, b"good"), good.stderr
+    inside = programs.run("verify", orphan, "--path", "data/sample", "--quiet")
+    assert (inside.returncode, inside.stdout) == (0, b"")
+
+    with (programs.folder / "data/sample/b/c.bin").open("r+b") as file:
+        file.seek(150_000)
+        file.write(b"\0\0\0\0")
+    (programs.folder / "data/sample/a.txt").unlink()
+    bad = programs.run("verify", orphan, "--path", "data")
+    assert bad.returncode == 6, bad.stderr
+    told = dict(reversed(line.split("\t")) for line in bad.stdout.decode().splitlines())
+    states = {Path(path).name: state for path, state in told.items()}
+    assert states.pop("c.bin") == "damaged"
+    assert states.pop("a.txt") == "missing"
+
+    as_json = programs.run("verify", orphan, "--path", "data", "--json", "--quiet")
+    assert as_json.returncode == 6
+    records = [json.loads(line) for line in as_json.stdout.splitlines()]
+    kinds = [record["type"] for record in records]
+    assert kinds == ["file"] * len(FILES) + ["done", "error"]
+    assert records[-2]["ok"] is False
+    assert records[-1]["code"] == 6
+
+
+def test_seeding_what_is_not_there_is_6(programs: Programs, orphan: Path) -> None:
+    nowhere = programs.run("seed", orphan, "--path", ".", *LISTEN)
+    assert nowhere.returncode == 6
+    assert b"is missing" in nowhere.stderr
+    damaged = programs.folder / "data/sample/b/c.bin"
+    damaged.write_bytes(bytes(300_000))
+    done = programs.run("seed", orphan, "--path", "data", *LISTEN)
+    assert done.returncode == 6, done.stderr
+    assert b"swarm verify" in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_full_disk_is_8_and_one_line(programs: Programs, seeded: Seeded, tmp_path: Path) -> None:
+    """FS-01: the disk fills up (a file system of 256 KiB), and the stop is one to resume from."""
+    small = programs.folder / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", small],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        done = programs.run("download", "sample.torrent", "-o", "small", *LISTEN)
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+    assert done.returncode == 8, done.stderr
+    assert os.strerror(errno.ENOSPC).encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_5(programs: Programs, seeded: Seeded) -> None:
+    done = programs.run("tracker", "--bind", seeded.announce.split("/")[2])
+    assert done.returncode == 5, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    done = programs.run("download", "sample.torrent", "-o", "got", "--listen", seeded.peer)
+    assert done.returncode == 5, done.stderr
+    assert b"Traceback" not in done.stderr
