@@ -431,6 +431,14 @@ cdef class Rarity:
         if self.wanted.c_set(piece):
             self._enter(CLASS_OF[self.counts[piece]], piece)
 
+    def want_missing(self, Bits have not None):
+        """Wants every piece that is not in `have`."""
+        cdef Py_ssize_t piece
+        same_size(have.n, self.n)
+        for piece in range(self.n):
+            if not have.c_get(piece) and self.wanted.c_set(piece):
+                self._enter(CLASS_OF[self.counts[piece]], piece)
+
     def unwant(self, Py_ssize_t piece):
         """Takes a piece out of those that `rarest` and `any` return."""
         self._check(piece)
@@ -502,24 +510,19 @@ cdef class Rarity:
         return best
 
     def rarest(self, Bits bits not None, uint64_t seed):
-        """A wanted piece in bits of the rarest class there is, or -1. Ties go by the 64-bit seed.
-
-        The bits are those of a peer that was counted by `join` and `have`, or a full set.
-        """
+        """A wanted piece in bits of the rarest class there is, or -1. Ties go by the 64-bit seed."""
         cdef Py_ssize_t piece
-        cdef int cls
+        cdef int cls = 0
         same_size(bits.n, self.n)
         if bits.count == 0 or self.wanted.count == 0:
             return -1
         seed = mix(seed)
-        # What only seeds have is not in the bits of anybody else.
-        cls = 0 if bits.count == bits.n else 1
         while cls < CLASSES - 1 and self.sizes[cls] == 0:
             cls += 1
         piece = self._scan(cls, bits, seed)
         if piece >= 0:
             return piece
-        piece = self._compare(bits, seed)
+        piece = self._compare(bits, seed)  # no full scan of each class for a piece or two
         if piece > -2:
             return piece
         for cls in range(cls + 1, CLASSES):
@@ -527,7 +530,7 @@ cdef class Rarity:
                 piece = self._scan(cls, bits, seed)
                 if piece >= 0:
                     return piece
-        return self._scan(0, bits, seed)  # bits that nobody counted
+        return -1
 
     def any(self, Bits bits not None, uint64_t seed):
         """A wanted piece in bits, whatever its rarity, or -1. The 64-bit seed says which."""

@@ -216,6 +216,12 @@ class RarityMachine(RuleBasedStateMachine):
             (self.rarity.want if piece in wanted else self.rarity.unwant)(piece)
         self.wanted = wanted
 
+    @rule(seed=st.integers(0, 2**32), density=st.sampled_from([0, 0.7, 0.99, 1]))
+    def wish_for_the_rest(self, seed: int, density: float) -> None:
+        have = self.sample(seed, density)
+        self.rarity.want_missing(self.bits(have))
+        self.wanted |= set(range(self.n)) - have
+
     def cls(self, piece: int) -> int:
         count = self.rarity.availability(piece) - self.rarity.seeds
         return bisect.bisect(CLASS_EDGES, count) - 1
