@@ -97,7 +97,10 @@ def fit(part: str, suffix: str = "", limit: int = PART_BYTES) -> str:
 
 def folded(path: Sequence[str]) -> str:
     """The key under which a file system that ignores case and Unicode forms may find this path."""
-    text = "/".join(path)
+    return _fold("/".join(path))
+
+
+def _fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFD", text)
@@ -121,8 +124,8 @@ def _size(path: tuple[str, ...]) -> int:
 
 def _distinct(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The same paths, with a new last element where it would be another's file or folder."""
-    keys = [folded(path) for path in paths]
-    folders = set()
+    keys = list(map(_fold, map("/".join, paths)))
+    folders: set[str] = set()
     for folder in {path[:-1] for path in paths}:
         for depth in range(len(folder), 0, -1):
             key = folded(folder[:depth])
