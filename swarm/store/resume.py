@@ -99,7 +99,8 @@ class ResumeFile:
             os.replace(fresh, self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fresh.unlink()
             number = error.errno or 0
             raise StorageError.of(number, str(self.path), 0, "save") from error
 

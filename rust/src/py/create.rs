@@ -89,7 +89,7 @@ fn error(py: Python<'_>, trouble: Trouble) -> PyResult<PyErr> {
             .extract()?,
     };
     Ok(match trouble.path {
-        Some(path) => PyOSError::new_err((code, text, path)),
+        Some(path) => PyOSError::new_err((code, text, path.into_os_string())),
         None => PyOSError::new_err((code, text)),
     })
 }

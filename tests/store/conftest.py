@@ -1,0 +1,94 @@
+"""Torrents of known bytes, and a disk attached to the test's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha1
+from pathlib import Path
+
+import pytest
+
+from swarm._native import Pool
+from swarm.errors import StorageError
+from swarm.proto.metainfo import Metainfo
+from swarm.store.disk import Disk, Storage, Verdict
+
+PIECE = 32 << 10
+
+
+class Sample:
+    """A torrent with its bytes. `sizes` are (path, length) below the folder `t`, in order."""
+
+    def __init__(self, sizes: dict[str, int], piece_length: int = PIECE, seed: int = 1) -> None:
+        self.data = random.Random(seed).randbytes(sum(sizes.values()))
+        self.pieces = [
+            self.data[at : at + piece_length] for at in range(0, len(self.data), piece_length)
+        ]
+        self.sums = [sha1(piece).digest() for piece in self.pieces]
+        self.meta = Metainfo.build(
+            name="t",
+            files=[(tuple(path.split("/")), length) for path, length in sizes.items()],
+            single_file=False,
+            piece_length=piece_length,
+            piece_hashes=b"".join(self.sums),
+        )
+
+    def write(self, dest: Path) -> None:
+        """Put all files on the disk."""
+        for file in self.meta.files:
+            path = dest.joinpath(*file.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.data[file.offset : file.offset + file.length])
+
+    def on_disk(self, dest: Path) -> bytes:
+        return b"".join(dest.joinpath(*file.path).read_bytes() for file in self.meta.files)
+
+
+class Committer:
+    """Commits and waits, the way a session would."""
+
+    def __init__(self) -> None:
+        self.pool = Pool(4 << 20)
+
+    async def part(
+        self, storage: Storage, piece: int, offset: int, data: bytes, digest: bytes | None
+    ) -> Verdict | StorageError:
+        verdict: asyncio.Future[Verdict | StorageError] = asyncio.get_running_loop().create_future()
+        slot = self.pool.checkout(len(data))
+        assert slot is not None
+        memoryview(slot)[:] = data
+        storage.commit(piece, offset, slot, len(data), digest, verdict.set_result)
+        return await verdict
+
+    async def piece(self, storage: Storage, sample: Sample, piece: int) -> Verdict | StorageError:
+        return await self.part(storage, piece, 0, sample.pieces[piece], sample.sums[piece])
+
+    async def all(self, storage: Storage, sample: Sample) -> list[Verdict | StorageError]:
+        pieces = range(len(sample.pieces))
+        return await asyncio.gather(*(self.piece(storage, sample, piece) for piece in pieces))
+
+
+@pytest.fixture
+def make_sample() -> Callable[..., Sample]:
+    return Sample
+
+
+@pytest.fixture
+def sample() -> Sample:
+    """Five files, one of them empty, whose ends are not those of pieces; the last piece is short."""
+    return Sample({"a": 50_000, "dir/b": 10, "dir/empty": 0, "dir/sub/c": 200_000, "d": 7_777})
+
+
+@pytest.fixture
+def committer() -> Committer:
+    return Committer()
+
+
+@pytest.fixture
+async def disk() -> AsyncIterator[Disk]:
+    disk = Disk(threads=2, read_memory=1 << 20)
+    disk.attach(asyncio.get_running_loop())
+    yield disk
+    disk.close()
