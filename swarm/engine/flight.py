@@ -1,0 +1,251 @@
+"""The pieces under way: who fetches what, how slow peers share, and end game.
+
+The engine deals in pieces; the wires ask for their blocks. A fast peer owns its pieces alone, so that a
+bad one is traced to it at once. Slow peers share. What a lost peer leaves half done is finished first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from swarm._bits import Bits
+from swarm._wire import BLOCK_SIZE, Fill, Wire
+
+from .peer import Peer
+from .picker import Picker
+
+PART_SIZE = 1 << 20
+"""A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
+
+
+class Buffers(Protocol):
+    """Where slots come from and full parts go to."""
+
+    def checkout(self, size: int) -> Any | None:
+        """A writable buffer of `size` bytes, or None at the high-water mark."""
+
+    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+        """A part of a piece is complete: hash and write it."""
+
+    def forget_piece(self, piece: int) -> None:
+        """A piece of which parts were committed starts again."""
+
+
+class Flight:
+    """Assigns pieces to peers and follows them until their verdict."""
+
+    def __init__(
+        self,
+        picker: Picker,
+        buffers: Buffers,
+        rng: random.Random,
+        *,
+        length: int,
+        piece_length: int,
+    ) -> None:
+        self.picker = picker
+        self.fills: dict[int, Fill] = {}
+        """Pieces with blocks missing, by piece."""
+        self.judged: dict[int, Fill] = {}
+        """Pieces whose blocks are all here and whose verdict is not."""
+        self.starving: dict[int, Peer] = {}
+        """Peers that would take a piece if there was a slot, by key."""
+        self._orphans: dict[int, Fill] = {}
+        self._shared: dict[int, Fill] = {}
+        self._buffers = buffers
+        self._rng = rng
+        self._length = length
+        self._piece_length = piece_length
+        self._part_size = min(piece_length, PART_SIZE)
+        if self._part_size < piece_length:
+            self._part_size -= self._part_size % BLOCK_SIZE
+
+    # ------------------------------------------------------------ giving work
+
+    def feed(self, peer: Peer) -> None:
+        """Gives a peer pieces until its pipeline is full or there is nothing for it."""
+        wire = peer.wire
+        while wire.hungry:
+            if self._grow(peer):
+                wire.refill()
+                continue
+            fill = self._next(peer)
+            if fill is None:
+                return
+            wire.assign(fill)
+            wire.refill()
+
+    def _next(self, peer: Peer) -> Fill | None:
+        if peer.parole:
+            return self._open(peer) or self._restart(peer)
+        if fill := self._adopt(peer):
+            return fill
+        return self._open(peer) or self._rescue(peer)
+
+    def _offers(self, wire: Wire, fill: Fill) -> bool:
+        if wire.peer_choking and fill.piece not in wire.allowed_fast:
+            return False
+        return wire.bits[fill.piece] and fill not in wire.fills
+
+    def _grow(self, peer: Peer) -> bool:
+        """The next slot for a piece this peer fetches already."""
+        for fill in peer.wire.fills:
+            if fill.wants_slot and not fill.has_free and not peer.wire.peer_choking:
+                return self._attach(fill, peer)
+        return False
+
+    def _attach(self, fill: Fill, peer: Peer) -> bool:
+        slot = self._buffers.checkout(fill.slot_size)
+        if slot is None:
+            self.starving[peer.key] = peer
+            return False
+        fill.attach(slot)
+        return True
+
+    def _adopt(self, peer: Peer) -> Fill | None:
+        """A piece that somebody left half done; for a slow peer also one that its like fetch."""
+        pools = [self._orphans]
+        if peer.slow_for(self._piece_length):
+            pools.append(self._shared)
+        for pool in pools:
+            for fill in pool.values():
+                if self._offers(peer.wire, fill) and self._has_work(fill, peer):
+                    self._orphans.pop(fill.piece, None)
+                    fill.exclusive = False
+                    return fill
+        return None
+
+    def _has_work(self, fill: Fill, peer: Peer) -> bool:
+        return fill.has_free or (fill.wants_slot and self._attach(fill, peer))
+
+    def _open(self, peer: Peer) -> Fill | None:
+        """A new piece."""
+        if self.picker.exhausted:
+            return None
+        slot = self._buffers.checkout(self._part_size)
+        if slot is None:
+            self.starving[peer.key] = peer
+            return None
+        piece = self.picker.pick(self._offered(peer.wire), self._rng)
+        if piece is None:
+            return None
+        fill = Fill(piece, self._size(piece), self._part_size)
+        fill.attach(slot)
+        fill.exclusive = peer.parole
+        self.fills[piece] = fill
+        if not peer.parole and peer.slow_for(self._piece_length):
+            self._shared[piece] = fill
+        return fill
+
+    def _rescue(self, peer: Peer) -> Fill | None:
+        """No new piece is left for this peer: help with one that others fetch."""
+        for fill in self.fills.values():
+            if not fill.exclusive and self._offers(peer.wire, fill) and self._has_work(fill, peer):
+                return fill
+        if not self.picker.exhausted or peer.snubbed:
+            return None
+        # End game: the last blocks are asked twice, where their holder is much slower than this peer.
+        for fill in self.fills.values():
+            if not fill.exclusive and self._offers(peer.wire, fill) and self._is_late(fill, peer):
+                fill.endgame = True
+                return fill
+        return None
+
+    def _is_late(self, fill: Fill, peer: Peer) -> bool:
+        mine = peer.eta(fill.missing * BLOCK_SIZE)
+        for wire in fill.wires:
+            holder: Peer = wire.owner
+            if holder.snubbed or holder.eta(wire.outstanding * BLOCK_SIZE) > 2 * mine:
+                return True
+        return False
+
+    def _restart(self, peer: Peer) -> Fill | None:
+        """For a peer on parole: an orphan, from the start, so that all of it is the peer's."""
+        for fill in list(self._orphans.values()):
+            if self._offers(peer.wire, fill):
+                self._drop(fill)
+                return self._open(peer)
+        return None
+
+    def _offered(self, wire: Wire) -> Bits:
+        if not wire.peer_choking:
+            return wire.bits
+        allowed = Bits(wire.bits.n)
+        for piece in wire.allowed_fast:
+            if wire.bits[piece]:
+                allowed.set(piece)
+        return allowed
+
+    def _size(self, piece: int) -> int:
+        return min(self._piece_length, self._length - piece * self._piece_length)
+
+    # ------------------------------------------------------------ taking work back
+
+    def abandon(self, peer: Peer) -> None:
+        """The peer fetches nothing any more: others may have its pieces."""
+        left = list(peer.wire.fills)
+        peer.wire.release()
+        self.starving.pop(peer.key, None)
+        for fill in left:
+            if not fill.wires and not fill.done:
+                if fill.missing == fill.blocks:
+                    self._drop(fill)
+                else:
+                    self._orphans[fill.piece] = fill
+
+    def drop_all(self) -> None:
+        """Gives up every piece under way; those that wait for a verdict still get it."""
+        for fill in list(self.fills.values()):
+            for wire in list(fill.wires):
+                wire.unassign(fill)
+            self._drop(fill)
+        self.starving.clear()
+
+    def _drop(self, fill: Fill) -> None:
+        self._remove(fill)
+        if fill.parts > 1:
+            self._buffers.forget_piece(fill.piece)
+        self.picker.put_back(fill.piece)
+
+    def _remove(self, fill: Fill) -> None:
+        self.fills.pop(fill.piece, None)
+        self._orphans.pop(fill.piece, None)
+        self._shared.pop(fill.piece, None)
+
+    # ------------------------------------------------------------ finished parts
+
+    def collect(self, peer: Peer) -> None:
+        """Sends the parts that a peer completed on to the store."""
+        for fill in peer.wire.take_parts():
+            for offset, slot, length in fill.take_ready():
+                last = offset + length == fill.length
+                if last:
+                    self._remove(fill)
+                    self.judged[fill.piece] = fill
+                self._buffers.commit(fill.piece, offset, slot, length, last)
+
+    def verdict(self, piece: int, good: bool) -> set[int]:
+        """A piece was hashed. Returns the keys of the peers that its bytes came from."""
+        fill = self.judged.pop(piece)
+        if good:
+            self.picker.done(piece)
+        else:
+            self.picker.put_back(piece)
+        return fill.contributors
+
+    def unwritten(self, piece: int) -> None:
+        """The disk failed on this piece: it is to be fetched again."""
+        fill = self.judged.pop(piece, None) or self.fills.get(piece)
+        if fill is None:
+            return
+        for wire in list(fill.wires):
+            wire.unassign(fill)
+        self._drop(fill)
+
+    def starved(self) -> Iterator[Peer]:
+        """Peers to be fed again now that a slot may be free."""
+        peers = list(self.starving.values())
+        self.starving.clear()
+        return iter(peers)

@@ -1,0 +1,350 @@
+"""One torrent's decisions: routes events to whoever decides, and keeps the set of its peers.
+
+Pure. The owner feeds events in with `now`, gives the torrent a `Host` to ask for slots and to act for
+it, and calls `tick` at `deadline()`. Wires touched on the way put themselves on the shared dirty list;
+the owner writes their output.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Protocol
+
+from swarm import _wire
+from swarm._bits import Bits
+from swarm._wire import BLOCK_SIZE
+from swarm.proto.tracker import TrackerReply
+from swarm.settings import Settings
+
+from .announce import Announce, Announcer
+from .candidates import Candidates
+from .choker import Choker, ChokeView
+from .flight import Buffers, Flight
+from .peer import Peer
+from .picker import Picker
+
+TICK = 1.0
+HAVE_DELAY = 0.1
+"""Finished pieces wait this long for company before they are announced to a peer."""
+NOISE_LIMIT = 2000
+"""Messages a second that move nothing forward before a peer is closed."""
+STRIKES = 2
+"""Bad pieces from a peer alone before it is banned."""
+
+
+class Host(Buffers, Protocol):
+    """What a torrent asks of its owner."""
+
+    def close(self, peer: Peer, reason: str) -> None:
+        """End this connection. The owner calls `leave` for it before this returns."""
+
+    def serve(self, peer: Peer) -> None:
+        """The peer's wire holds requests that wait to be answered."""
+
+    def completed(self) -> None:
+        """Every piece is here; the peers want to know that we only upload from now on (BEP 21)."""
+
+    def verified(self, piece: int) -> None:
+        """A piece is here, right, and on the disk."""
+
+    def corrupt(self, piece: int, suspects: list[Peer]) -> None:
+        """A piece failed its hash."""
+
+
+class Geometry(Protocol):
+    """The part of the metainfo that decisions need."""
+
+    @property
+    def length(self) -> int: ...
+    @property
+    def piece_length(self) -> int: ...
+    @property
+    def piece_count(self) -> int: ...
+
+
+class Torrent:
+    """The swarm of one torrent, as this end sees it."""
+
+    def __init__(
+        self,
+        meta: Geometry,
+        have: Bits,
+        host: Host,
+        *,
+        tiers: Iterable[Iterable[str]] = (),
+        settings: Settings,
+        rng: random.Random,
+    ) -> None:
+        self.have = have
+        self.peers: dict[int, Peer] = {}
+        self.picker = Picker(have)
+        self.candidates = Candidates(rng=rng)
+        self.announcer = Announcer([list(tier) for tier in tiers], rng)
+        self.downloaded = self.uploaded = self.wasted = 0
+        """Payload of peers that are gone; `totals` adds the present ones."""
+        self.running = False
+        self._meta = meta
+        self._host = host
+        self._settings = settings
+        self._rng = rng
+        self._choker = Choker(settings.upload_slots, rng)
+        self._flight = Flight(
+            self.picker, host, rng, length=meta.length, piece_length=meta.piece_length
+        )
+        self._tick_at = float("inf")
+        self._haves_at = float("inf")
+        self._memory_blocks = settings.memory // BLOCK_SIZE
+
+    # ------------------------------------------------------------ life
+
+    @property
+    def complete(self) -> bool:
+        return self.have.full
+
+    def start(self, now: float) -> None:
+        """Begin to announce, dial and trade."""
+        self.running = True
+        self._tick_at = now
+        self.announcer.start(now)
+
+    def stop(self, now: float) -> None:
+        """Stop: every connection is closed and the trackers are to be told."""
+        self.running = False
+        self._tick_at = self._haves_at = float("inf")
+        for peer in list(self.peers.values()):
+            self._host.close(peer, "stopped")
+        self._flight.drop_all()
+        self.announcer.stop(now)
+
+    def deadline(self) -> float:
+        """When `tick` wants to be called next."""
+        return min(self._tick_at, self._haves_at)
+
+    def totals(self) -> tuple[int, int, int]:
+        """Bytes of payload downloaded, uploaded and wasted since the start."""
+        wires = [peer.wire for peer in self.peers.values()]
+        return (
+            self.downloaded + sum(wire.downloaded for wire in wires),
+            self.uploaded + sum(wire.uploaded for wire in wires),
+            self.wasted + sum(wire.wasted for wire in wires),
+        )
+
+    # ------------------------------------------------------------ peers come and go
+
+    def join(self, peer: Peer, now: float) -> None:
+        """A handshake is done. What we have is the first thing said."""
+        self.peers[peer.key] = peer
+        peer.wire.send_bitfield()
+        if peer.outgoing:
+            self.candidates.connected(peer.addr, now)
+
+    def leave(self, peer: Peer, now: float) -> None:
+        """A connection has ended, for whatever reason."""
+        if self.peers.pop(peer.key, None) is None:
+            return
+        wire = peer.wire
+        self.downloaded += wire.downloaded
+        self.uploaded += wire.uploaded
+        self.wasted += wire.wasted
+        was_unchoked = not wire.am_choking
+        self._flight.abandon(peer)
+        wire.leave()
+        if peer.announced is not None:
+            self.candidates.closed(peer.announced, now, useful=wire.downloaded + wire.uploaded > 0)
+        if self.running:
+            self._feed_idle()
+            if was_unchoked:
+                self._choke(now)
+
+    def by_id(self, peer_id: bytes) -> Peer | None:
+        """The connected peer with this id."""
+        return next((peer for peer in self.peers.values() if peer.peer_id == peer_id), None)
+
+    # ------------------------------------------------------------ what wires report
+
+    def on_wire(self, peer: Peer, events: int, now: float) -> None:
+        """`Wire.receive` returned `events` for this peer."""
+        wire = peer.wire
+        if events & _wire.PARTS:
+            self._flight.collect(peer)
+        if events & (_wire.BITFIELD | _wire.HAVE):
+            if not wire.am_interested and self.picker.interesting(wire.bits):
+                wire.interested(True)
+            if self._pointless(peer):
+                self._host.close(peer, "nothing to trade")
+                return
+        if events & (_wire.CHOKED | _wire.REJECTED):
+            if wire.peer_choking:
+                self._flight.abandon(peer)
+            self._feed_idle()
+        if events & _wire.INTEREST:
+            unchoked = sum(not other.wire.am_choking for other in self.peers.values())
+            if not wire.peer_interested or unchoked < self._settings.upload_slots:
+                self._choke(now)
+        if events & _wire.REQUESTS:
+            self._host.serve(peer)
+        if wire.hungry:
+            self._flight.feed(peer)
+
+    def set_upload_only(self, peer: Peer, now: float) -> None:
+        """The peer said that it downloads nothing (BEP 21)."""
+        peer.upload_only = True
+        if self._pointless(peer):
+            self._host.close(peer, "nothing to trade")
+
+    def on_written(self, now: float) -> None:
+        """A slot may have come free."""
+        for peer in self._flight.starved():
+            self._flight.feed(peer)
+
+    def on_verdict(self, piece: int, good: bool, now: float) -> None:
+        """A piece was hashed, and written where it was right."""
+        keys = self._flight.verdict(piece, good)
+        if good:
+            self._on_good(piece, keys, now)
+        else:
+            self._on_bad(piece, keys)
+        self.on_written(now)
+
+    def on_storage_error(self, piece: int) -> None:
+        """The disk failed while it took this piece."""
+        self._flight.unwritten(piece)
+
+    def _on_good(self, piece: int, keys: set[int], now: float) -> None:
+        if len(keys) == 1:
+            for peer in self._known(keys):
+                peer.parole = False
+        for peer in self.peers.values():
+            peer.wire.have(piece)
+        if self._haves_at > now + HAVE_DELAY:
+            self._haves_at = now + HAVE_DELAY
+        self._host.verified(piece)
+        if self.complete:
+            self._on_complete(now)
+
+    def _on_complete(self, now: float) -> None:
+        self.announcer.complete(now)
+        self._push_haves()
+        self._host.completed()
+        for peer in list(self.peers.values()):
+            peer.wire.interested(False)
+            if self._pointless(peer):
+                self._host.close(peer, "nothing to trade")
+
+    def _on_bad(self, piece: int, keys: set[int]) -> None:
+        """Traces bad bytes: a lone sender is struck, several fetch alone until one is found out."""
+        suspects = self._known(keys)
+        self._host.corrupt(piece, suspects)
+        for peer in suspects:
+            if len(keys) > 1:
+                peer.parole = True
+                continue
+            peer.strikes += 1
+            if peer.strikes >= STRIKES:
+                self.candidates.ban(peer.addr[0])
+                self._host.close(peer, f"{peer.strikes} bad pieces")
+        self._feed_idle()
+
+    def _known(self, keys: set[int]) -> list[Peer]:
+        return [self.peers[key] for key in keys if key in self.peers]
+
+    def _pointless(self, peer: Peer) -> bool:
+        return self.complete and peer.is_seed
+
+    # ------------------------------------------------------------ time
+
+    def tick(self, now: float) -> None:
+        """Does what is due: haves, and once a second rates, pipelines, time-outs and choking."""
+        if self._haves_at <= now:
+            self._push_haves()
+        if self._tick_at > now or not self.running:
+            return
+        self._tick_at = now + TICK
+        asked = sum(1 for peer in self.peers.values() if peer.wire.outstanding) or 1
+        share = max(16, self._memory_blocks * 3 // 4 // asked)
+        for peer in list(self.peers.values()):
+            peer.sample(now)
+            if reason := self._offence(peer, now):
+                self._host.close(peer, reason)
+                continue
+            self._care(peer, share, now)
+        if self._choker.deadline() <= now:
+            self._choke(now)
+        self._feed_idle()
+
+    def _offence(self, peer: Peer, now: float) -> str | None:
+        if peer.wire.take_noise() > NOISE_LIMIT * TICK:
+            return "a flood of empty messages"
+        if now - peer.heard_at > self._settings.idle_timeout:
+            return "silent for too long"
+        return None
+
+    def _care(self, peer: Peer, share: int, now: float) -> None:
+        wire = peer.wire
+        if wire.outstanding and now - peer.progress_at > self._settings.snub_timeout:
+            peer.snubbed = True
+            peer.progress_at = now
+            self._flight.abandon(peer)
+        peer.set_depth(self._settings.queue_time, share)
+        wire.held = False
+        if wire.am_interested and not wire.fills and not self.picker.interesting(wire.bits):
+            wire.interested(False)
+        if wire.wants:
+            self._host.serve(peer)
+        if now - peer.kept_alive_at >= self._settings.keepalive_interval:
+            peer.kept_alive_at = now
+            wire.keepalive()
+
+    def _push_haves(self) -> None:
+        self._haves_at = float("inf")
+        for peer in self.peers.values():
+            peer.wire.push_haves()
+
+    def _feed_idle(self) -> None:
+        for peer in list(self.peers.values()):
+            if peer.wire.hungry:
+                self._flight.feed(peer)
+
+    def _choke(self, now: float) -> None:
+        views = [
+            ChokeView(
+                key=peer.key,
+                interested=peer.wire.peer_interested,
+                unchoked=not peer.wire.am_choking,
+                down_rate=peer.down.value,
+                up_rate=peer.up.value,
+                snubbed=peer.snubbed,
+                joined=peer.joined,
+            )
+            for peer in self.peers.values()
+        ]
+        chosen = self._choker.run(now, views, seeding=self.complete)
+        for peer in self.peers.values():
+            choking = peer.key not in chosen
+            if choking and not peer.wire.am_choking:
+                peer.choked_at = now
+            peer.wire.choke(choking)
+
+    # ------------------------------------------------------------ whom to ask
+
+    def dials(self, now: float, room: int) -> list[tuple[str, int]]:
+        """Addresses to dial now, `room` at most."""
+        room = min(room, self._settings.max_peers_per_torrent - len(self.peers))
+        if not self.running or room <= 0:
+            return []
+        return self.candidates.take(now, room)
+
+    def announces(self, now: float) -> list[Announce]:
+        """Trackers to ask now."""
+        return self.announcer.poll(now)
+
+    def on_tracker_reply(self, url: str, reply: TrackerReply, now: float) -> None:
+        """A tracker answered: its peers become candidates."""
+        self.announcer.replied(url, reply, now)
+        if self.running:
+            self.candidates.add(reply.peers, "tracker", now)
+
+    def on_tracker_error(self, url: str, retry_in: float | None, reason: str, now: float) -> None:
+        """A tracker did not answer, or refused."""
+        self.announcer.failed(url, now, retry_in, reason)

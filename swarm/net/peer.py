@@ -1,0 +1,207 @@
+"""One TCP connection to a peer: the bytes between a socket and its wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, cast
+
+from swarm._wire import Wire
+from swarm.errors import ProtocolError, StorageError
+from swarm.proto.handshake import SIZE, Handshake, plausible
+
+READ_BATCH = 32
+"""Blocks read from the disk and written to the socket at once: 512 KiB."""
+BATCHES_PER_TURN = 4
+"""After this many batches other connections get their turn."""
+WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
+"""The transport's buffer: above the first nothing more is read for it, below the second it goes on."""
+FRAME_HEADER = 13
+REQUEST_SIZE = 12
+"""Bytes of one packed request."""
+STALL_TIMEOUT = 100.0
+"""A peer that takes nothing of what it asked for is closed after this many seconds."""
+
+Frames = Callable[[Any, int], None]
+"""What a read calls back: a buffer of frames and its length, or a `StorageError` and 0."""
+Reader = Callable[[bytes, Frames], None]
+"""Reads blocks: packed requests in, `Frames` called, possibly at once."""
+
+
+class Hub(Protocol):
+    """The owner of all connections."""
+
+    @property
+    def buffer(self) -> memoryview:
+        """The one receive buffer that all connections share."""
+
+    def on_handshake(self, connection: Connection, handshake: Handshake) -> None:
+        """The peer's handshake is here: attach the connection to a torrent, or raise `ProtocolError`."""
+
+    def on_wire(self, connection: Connection, events: int) -> None:
+        """The wire saw something that Python should look at."""
+
+    def on_lost(self, connection: Connection, reason: str) -> None:
+        """The connection has ended."""
+
+    def settle(self) -> None:
+        """Write the output of every wire that has some."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection from its first byte to its last."""
+
+    def __init__(self, hub: Hub, timeout: float, opening: Handshake | None = None) -> None:
+        self.hub = hub
+        self.wire: Wire | None = None
+        self.peer: Any = None
+        """The engine's view of it, once it is attached."""
+        self.runner: Any = None
+        """The torrent it belongs to, once it is attached."""
+        self.dialled: Any = None
+        """Who dialled it and where, if it was us."""
+        self.outgoing = opening is not None
+        self.addr: tuple[str, int] = ("", 0)
+        self.closed = False
+        self._opening = opening
+        self._timeout = timeout
+        self._transport: asyncio.Transport | None = None
+        self._head = b""
+        self._reason = "closed by the peer"
+        self._timer: asyncio.TimerHandle | None = None
+        self._read: Reader | None = None
+        self._reading = False
+        self._serving = False
+        self._paused = False
+
+    # ------------------------------------------------------------ transport callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are not instances of it
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        name = transport.get_extra_info("peername") or ("", 0)
+        self.addr = (name[0], name[1])
+        self._set_timer(self._timeout, "no handshake in time")
+        if self._opening is not None:
+            transport.write(bytes(self._opening))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.hub.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self.hub.buffer[:nbytes]
+        try:
+            if self.wire is None:
+                data = self._take_handshake(data)
+            if self.wire is not None and data:
+                self.hub.on_wire(self, self.wire.receive(data))
+        except ProtocolError as error:
+            self.close(error.reason)
+        self.hub.settle()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self._set_timer(STALL_TIMEOUT, "takes nothing of what it asked for")
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._clear_timer()
+        self.serve()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not self.closed:
+            self._reason = str(exc) or type(exc).__name__
+        self._end()
+
+    # ------------------------------------------------------------ handshake
+
+    def _take_handshake(self, data: memoryview) -> memoryview:
+        wanted = SIZE - len(self._head)
+        self._head += bytes(data[:wanted])
+        if not plausible(self._head):
+            raise ProtocolError("not a BitTorrent handshake")
+        if len(self._head) == SIZE:
+            self.hub.on_handshake(self, Handshake.parse(self._head))
+        return data[wanted:]
+
+    def attach(self, wire: Wire, peer: Any, read: Reader) -> None:
+        """The connection belongs to a torrent from here on."""
+        self.wire = wire
+        self.peer = peer
+        self._read = read
+        self._clear_timer()
+
+    def greet(self, handshake: Handshake) -> None:
+        """Answers an incoming handshake."""
+        assert self._transport is not None
+        self._transport.write(bytes(handshake))
+
+    # ------------------------------------------------------------ output
+
+    def flush(self) -> None:
+        """Writes what the wire has to say."""
+        if self.wire is not None and (data := self.wire.take_output()) and not self.closed:
+            assert self._transport is not None
+            self._transport.write(data)
+
+    def serve(self) -> None:
+        """Reads and sends the blocks that the peer asked for, while it takes them."""
+        wire = self.wire
+        if wire is None or self._read is None or self._serving:
+            return
+        self._serving = True
+        try:
+            for _ in range(BATCHES_PER_TURN):
+                if self.closed or self._reading or self._paused or not wire.wants:
+                    return
+                packed = wire.take_requests(READ_BATCH)
+                self._reading = True
+                self._read(packed, partial(self._send, packed, wire.am_choking))
+        finally:
+            self._serving = False
+        asyncio.get_running_loop().call_soon(self.serve)
+
+    def _send(self, packed: bytes, was_choking: bool, frames: Any, size: int) -> None:
+        """A read is done: its frames go out as they are, unless the peer was choked meanwhile."""
+        self._reading = False
+        if self.closed or self.wire is None or self._transport is None:
+            return
+        if isinstance(frames, StorageError) or (self.wire.am_choking and not was_choking):
+            self.wire.refuse(packed)
+            self.hub.settle()
+        else:
+            self._transport.write(memoryview(frames)[:size])
+            self.wire.uploaded += size - FRAME_HEADER * (len(packed) // REQUEST_SIZE)
+        self.serve()
+
+    # ------------------------------------------------------------ the end
+
+    def close(self, reason: str) -> None:
+        """Ends the connection at once; `on_lost` follows before this returns."""
+        if not self.closed:
+            self._reason = reason
+            self._end()
+
+    def _end(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._clear_timer()
+        if self._transport is not None:
+            self._transport.abort()
+        self.hub.on_lost(self, self._reason)
+
+    def _set_timer(self, delay: float, reason: str) -> None:
+        self._clear_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay, self.close, reason)
+
+    def _clear_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
