@@ -9,8 +9,10 @@ cdef enum:
 cdef class Bits:
     cdef uint8_t* data  # wire order, 8 * `words` bytes; every bit from `n` on is zero
     cdef readonly Py_ssize_t n  # bits
-    cdef readonly Py_ssize_t count  # bits that are set
+    cdef readonly Py_ssize_t count  # bits that are set; written by the methods only, as is `data`
     cdef Py_ssize_t words  # 64-bit words of storage, a multiple of BLOCK_WORDS
+    cdef uint64_t* blocks  # summary; bit b is set if block b is not empty, and maybe if it is
+    cdef void* memory  # what was allocated; `data` and `blocks` point into it
 
     # The three below do not check: the caller holds 0 <= i < n.
 
@@ -23,6 +25,7 @@ cdef class Bits:
         if self.data[i >> 3] & bit:
             return 0
         self.data[i >> 3] |= bit
+        self.blocks[i >> 15] |= (<uint64_t>1) << ((i >> 9) & 63)
         self.count += 1
         return 1
 
@@ -35,6 +38,7 @@ cdef class Bits:
         self.count -= 1
         return 1
 
+    cdef void _summarise(self) noexcept
     cdef Py_ssize_t _index(self, Py_ssize_t i) except -1
 
     # Replaces all bits by a wire bitfield of `size` bytes at `raw` (readable for that long).

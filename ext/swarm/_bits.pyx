@@ -53,7 +53,8 @@ cdef extern from *:
 
 MAX_PIECES = 1 << 26  # 8 MiB a peer; 64 TiB at 1 MiB a piece
 cdef Py_ssize_t LIMIT = MAX_PIECES
-cdef int FEW = 64  # pieces in common that are compared one by one
+cdef int FEW = 64  # pieces in common that are always compared one by one
+cdef int SOME = 1024  # the same, where one of the two sets is known to be no larger
 cdef int TOP = 65535
 
 # The class of each count: 0, 1, 2, 3, then steps of about one half.
@@ -76,6 +77,16 @@ fill_classes()
 cdef inline Py_ssize_t words_for(Py_ssize_t n) noexcept:
     """Storage for n bits: whole blocks, and at least one."""
     return max((n + 511) // 512, 1) * BLOCK_WORDS
+
+
+cdef inline Py_ssize_t summary_for(Py_ssize_t words) noexcept:
+    """Words of a summary: a bit for each block."""
+    return (words // BLOCK_WORDS + 63) // 64
+
+
+cdef inline void* line_up(void* memory) noexcept:
+    """The next cache line (64 more bytes were asked for), so that no block straddles two."""
+    return <void*>((<size_t>memory + 63) & ~<size_t>63)
 
 
 cdef inline uint64_t bit_of(Py_ssize_t i) noexcept:
@@ -130,9 +141,11 @@ cdef class Bits:
             raise ValueError(f"a set of {n} pieces is outside of 0..{LIMIT}")
         self.n = n
         self.words = words_for(n)
-        self.data = <uint8_t*>PyMem_Calloc(self.words, 8)
-        if self.data == NULL:
+        self.memory = PyMem_Calloc((self.words + summary_for(self.words)) * 8 + 64, 1)
+        if self.memory == NULL:
             raise MemoryError
+        self.data = <uint8_t*>line_up(self.memory)
+        self.blocks = <uint64_t*>self.data + self.words
 
     def __init__(self, n, raw=None):
         cdef const uint8_t[::1] view
@@ -143,21 +156,28 @@ cdef class Bits:
             raise ValueError(f"{view.shape[0]} bytes are not a bitfield of {self.n} pieces")
 
     def __dealloc__(self):
-        PyMem_Free(self.data)
+        PyMem_Free(self.memory)
 
     cdef int c_load(self, const uint8_t* raw, Py_ssize_t size) noexcept:
-        cdef Py_ssize_t w
-        cdef uint64_t* words = <uint64_t*>self.data
         if size != (self.n + 7) // 8:
             return 0
         if self.n & 7 and raw[size - 1] & (0xFF >> (self.n & 7)):
             return 0
         if size:
             memcpy(self.data, raw, size)  # size <= 8 * words
+        self._summarise()
+        return 1
+
+    cdef void _summarise(self) noexcept:
+        """Counts `data` anew."""
+        cdef Py_ssize_t w
+        cdef const uint64_t* words = <const uint64_t*>self.data
+        memset(self.blocks, 0, summary_for(self.words) * 8)
         self.count = 0
         for w in range(self.words):
-            self.count += population(words[w])
-        return 1
+            if words[w]:
+                self.count += population(words[w])
+                self.blocks[w >> 9] |= (<uint64_t>1) << ((w >> 3) & 63)
 
     cdef inline Py_ssize_t _index(self, Py_ssize_t i) except -1:
         if not 0 <= i < self.n:
@@ -183,12 +203,12 @@ cdef class Bits:
         memset(self.data, 0xFF, self.n >> 3)
         if self.n & 7:
             self.data[self.n >> 3] = <uint8_t>(0xFF00 >> (self.n & 7))
-        self.count = self.n
+        self._summarise()
 
     def zero(self):
         """Removes every piece."""
         memset(self.data, 0, self.words * 8)
-        self.count = 0
+        self._summarise()
 
     @property
     def full(self):
@@ -198,31 +218,44 @@ cdef class Bits:
     def offers(self, Bits wanted not None):
         """Whether any piece is in both sets. ValueError when they differ in size."""
         cdef Py_ssize_t w
+        cdef Py_ssize_t s
+        cdef uint64_t left
         cdef const uint64_t* a = <const uint64_t*>self.data
         cdef const uint64_t* b = <const uint64_t*>wanted.data
         same_size(self.n, wanted.n)
-        for w in range(0, self.words, BLOCK_WORDS):
-            if meet(a + w, b + w):
-                return True
+        for s in range(summary_for(self.words)):
+            left = self.blocks[s] & wanted.blocks[s]
+            while left:
+                w = (s * 64 + lowest(left)) * BLOCK_WORDS
+                left &= left - 1
+                if meet(a + w, b + w):
+                    return True
         return False
 
     def exceeds(self, Bits other not None):
         """Whether any piece is here and not in the other set. ValueError when they differ in size."""
         cdef Py_ssize_t w
+        cdef Py_ssize_t s
+        cdef uint64_t left
         cdef const uint64_t* a = <const uint64_t*>self.data
         cdef const uint64_t* b = <const uint64_t*>other.data
         same_size(self.n, other.n)
         if self.count > other.count:
             return True
-        for w in range(0, self.words, BLOCK_WORDS):
-            if beyond(a + w, b + w):
-                return True
+        for s in range(summary_for(self.words)):
+            left = self.blocks[s]
+            while left:
+                w = (s * 64 + lowest(left)) * BLOCK_WORDS
+                left &= left - 1
+                if beyond(a + w, b + w):
+                    return True
         return False
 
     def copy(self):
         """An independent set of the same pieces."""
         cdef Bits twin = Bits.__new__(Bits, self.n)
         memcpy(twin.data, self.data, self.words * 8)
+        memcpy(twin.blocks, self.blocks, summary_for(self.words) * 8)
         twin.count = self.count
         return twin
 
@@ -259,13 +292,12 @@ cdef class Rarity:
         self.wanted = Bits(n)
         self.n = n
         self.words = self.wanted.words
-        self.summary_words = (self.words // BLOCK_WORDS + 63) // 64
+        self.summary_words = summary_for(self.words)
         cdef size_t bitsets = CLASSES * (self.words + self.summary_words) * 8
         self.memory = PyMem_Calloc(bitsets + self.words * 64 * 2 + 64, 1)
         if self.memory == NULL:
             raise MemoryError
-        # A block never straddles two cache lines.
-        self.classes = <uint64_t*>((<size_t>self.memory + 63) & ~<size_t>63)
+        self.classes = <uint64_t*>line_up(self.memory)
         self.summary = self.classes + CLASSES * self.words
         self.counts = <uint16_t*>(self.summary + CLASSES * self.summary_words)
 
@@ -320,28 +352,31 @@ cdef class Rarity:
         cdef uint64_t wanted = (<uint64_t*>self.wanted.data)[word]
         cdef uint16_t* counts = self.counts + word * 64
         cdef unsigned int classes = 0
+        cdef unsigned int crossed
         cdef int old
         cdef int at
         cdef uint16_t count
-        while mask:
+        cdef uint16_t after
+        memset(crossing, 0, sizeof(crossing))
+        while mask:  # no branch that depends on the counts: they cannot be predicted
             at = lowest(mask)
             bit = mask & (~mask + 1)
             mask ^= bit
             at ^= FLIP
             count = counts[at]
+            after = <uint16_t>(count + step)
             if step > 0 and count == TOP:
-                continue
-            counts[at] = <uint16_t>(count + step)
+                after = count
+            counts[at] = after
             old = CLASS_OF[count]
-            if old != CLASS_OF[<uint16_t>(count + step)] and bit & wanted:
-                if not classes >> old & 1:
-                    classes |= 1u << old
-                    crossing[old] = 0
-                crossing[old] |= bit
+            crossed = old != CLASS_OF[after]
+            crossing[old] |= bit & wanted & (~(<uint64_t>crossed) + 1)
+            classes |= crossed << old
         while classes:
             old = lowest(classes)
             classes &= classes - 1
-            self._move(old, old + step, word, crossing[old])  # one step crosses one edge
+            if crossing[old]:
+                self._move(old, old + step, word, crossing[old])  # one step crosses one edge
 
     cdef void _count_all(self, int step) noexcept:
         cdef Py_ssize_t word
@@ -441,14 +476,18 @@ cdef class Rarity:
 
     def unwant(self, Py_ssize_t piece):
         """Takes a piece out of those that `rarest` and `any` return."""
+        cdef Py_ssize_t block = piece >> 9
+        cdef const uint64_t* at
         self._check(piece)
+        at = <const uint64_t*>self.wanted.data + block * BLOCK_WORDS
         if self.wanted.c_clear(piece):
             self._exit(CLASS_OF[self.counts[piece]], piece)
+            if not meet(at, at):
+                self.wanted.blocks[block >> 6] &= ~((<uint64_t>1) << (block & 63))
 
     cdef Py_ssize_t _scan(self, int cls, Bits bits, uint64_t seed) noexcept:
-        """A piece of this class in bits, from a block by chance on; -1 if there is none."""
-        cdef Py_ssize_t blocks = self.words // BLOCK_WORDS
-        cdef Py_ssize_t start = <Py_ssize_t>((seed >> 32) % <uint64_t>blocks)
+        """A piece of this class in bits, -1 if there is none. `cls` == CLASSES: of any class."""
+        cdef Py_ssize_t start = <Py_ssize_t>((seed >> 32) % <uint64_t>(self.words // BLOCK_WORDS))
         cdef Py_ssize_t s = start >> 6
         cdef Py_ssize_t block
         cdef Py_ssize_t turn
@@ -456,9 +495,11 @@ cdef class Rarity:
         cdef const uint64_t* summary = self.summary + cls * self.summary_words
         cdef const uint64_t* ours = self.classes + cls * self.words
         cdef const uint64_t* theirs = <const uint64_t*>bits.data
+        if cls == CLASSES:
+            summary, ours = self.wanted.blocks, <const uint64_t*>self.wanted.data
         # Once round; the word that holds the start is looked at twice, from it on and up to it.
         for turn in range(self.summary_words + 1):
-            left = summary[s]
+            left = summary[s] & bits.blocks[s]
             if turn == 0:
                 left &= ~(<uint64_t>0) << (start & 63)
             elif turn == self.summary_words:
@@ -472,41 +513,47 @@ cdef class Rarity:
         return -1
 
     cdef Py_ssize_t _compare(self, Bits bits, uint64_t seed) noexcept:
-        """The rarest wanted piece in bits if they have at most FEW in common, -1 without any.
+        """The rarest wanted piece in bits if they have few in common, -1 without any.
 
         -2 when there are more: then they are found sooner by class.
         """
         cdef const uint64_t* ours = <const uint64_t*>self.wanted.data
         cdef const uint64_t* theirs = <const uint64_t*>bits.data
+        cdef uint64_t left
         cdef uint64_t word
-        cdef Py_ssize_t block
+        cdef Py_ssize_t s
         cdef Py_ssize_t w
+        cdef Py_ssize_t first
         cdef Py_ssize_t piece
         cdef Py_ssize_t best = -1
         cdef int best_class = CLASSES
         cdef int cls
         cdef int seen = 0
-        cdef unsigned int ties = 0
-        for block in range(0, self.words, BLOCK_WORDS):
-            if not meet(ours + block, theirs + block):
-                continue
-            for w in range(block, block + BLOCK_WORDS):
-                word = ours[w] & theirs[w]
-                seen += population(word)
-                if seen > FEW:
-                    return -2
-                while word:
-                    piece = w * 64 + (lowest(word) ^ FLIP)
-                    word &= word - 1
-                    cls = CLASS_OF[self.counts[piece]]
-                    if cls < best_class:
-                        best_class = cls
-                        ties = 0
-                    if cls == best_class:
-                        ties += 1
-                        seed = mix(seed)
-                        if seed % ties == 0:
+        cdef int most = SOME if min(bits.count, self.wanted.count) <= SOME else FEW
+        cdef uint64_t ties = 0
+        for s in range(self.summary_words):
+            left = self.wanted.blocks[s] & bits.blocks[s]
+            while left:
+                first = (s * 64 + lowest(left)) * BLOCK_WORDS
+                left &= left - 1
+                for w in range(first, first + BLOCK_WORDS):
+                    word = ours[w] & theirs[w]
+                    while word:
+                        piece = w * 64 + (lowest(word) ^ FLIP)
+                        word &= word - 1
+                        seen += 1
+                        cls = CLASS_OF[self.counts[piece]]
+                        if cls < best_class:
+                            best_class = cls
                             best = piece
+                            ties = 1
+                        elif cls == best_class:
+                            ties += 1
+                            seed = seed * 6364136223846793005u + 1442695040888963407u
+                            if (seed >> 32) * ties >> 32 == 0:  # one time in `ties`
+                                best = piece
+                    if seen > most:
+                        return -2
         return best
 
     def rarest(self, Bits bits not None, uint64_t seed):
@@ -519,10 +566,10 @@ cdef class Rarity:
         seed = mix(seed)
         while cls < CLASSES - 1 and self.sizes[cls] == 0:
             cls += 1
-        piece = self._scan(cls, bits, seed)
+        piece = self._scan(cls, bits, seed)  # mostly there is one
         if piece >= 0:
             return piece
-        piece = self._compare(bits, seed)  # no full scan of each class for a piece or two
+        piece = self._compare(bits, seed)  # or they have little in common
         if piece > -2:
             return piece
         for cls in range(cls + 1, CLASSES):
@@ -534,21 +581,10 @@ cdef class Rarity:
 
     def any(self, Bits bits not None, uint64_t seed):
         """A wanted piece in bits, whatever its rarity, or -1. The 64-bit seed says which."""
-        cdef Py_ssize_t blocks = self.words // BLOCK_WORDS
-        cdef Py_ssize_t block
-        cdef Py_ssize_t i
-        cdef const uint64_t* ours = <const uint64_t*>self.wanted.data
-        cdef const uint64_t* theirs = <const uint64_t*>bits.data
         same_size(bits.n, self.n)
         if bits.count == 0 or self.wanted.count == 0:
             return -1
-        seed = mix(seed)
-        block = <Py_ssize_t>((seed >> 32) % <uint64_t>blocks)
-        for i in range(blocks):
-            if meet(ours + block * BLOCK_WORDS, theirs + block * BLOCK_WORDS):
-                return choose(ours, theirs, block, seed & 0xFFFFFFFF)
-            block = block + 1 if block + 1 < blocks else 0
-        return -1
+        return self._scan(CLASSES, bits, mix(seed))
 
     def __sizeof__(self):
         cdef Py_ssize_t bitsets = (CLASSES * (self.words + self.summary_words) + self.words) * 8
