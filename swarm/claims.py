@@ -1,0 +1,80 @@
+"""What a torrent claims to have on the disk, from one run to the next."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import IO
+
+from .errors import StorageError
+from .proto.metainfo import Metainfo
+from .store.files import survey
+from .store.resume import Resume, ResumeFile, trusted
+
+
+class Claims:
+    """The resume file of one torrent in one folder, held by one process at a time.
+
+    The same torrent in two folders has two. All methods block on the disk.
+    """
+
+    def __init__(self, state_dir: Path, meta: Metainfo, dest: Path) -> None:
+        infohash = meta.infohash.v1 or meta.infohash.v2
+        assert infohash is not None
+        place = hashlib.sha1(str(dest).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        self._meta = meta
+        self._dest = dest
+        self._infohash = infohash
+        self._file = ResumeFile(state_dir / "resume" / place, infohash)
+        self._lock: IO[bytes] | None = None
+
+    def load(self) -> tuple[bytes, bytes]:
+        """Bitfields of the pieces to be believed, and of those to be hashed."""
+        resume, _ = self._file.load()
+        if resume is not None and Path(resume.dest) != self._dest:
+            resume = None
+        return trusted(resume, self._meta, survey(self._meta.files, self._dest))
+
+    def save(self, pieces: bytes, *, clean: bool, uploaded: int = 0, downloaded: int = 0) -> None:
+        """Claims `pieces`, which must be durable. Raises `StorageError`."""
+        self._file.save(
+            Resume(
+                infohash=self._infohash,
+                dest=str(self._dest),
+                bitfield=pieces,
+                files=survey(self._meta.files, self._dest),
+                clean=clean,
+                uploaded=uploaded,
+                downloaded=downloaded,
+            )
+        )
+
+    def forget(self) -> None:
+        """Claims nothing any more."""
+        self._file.remove()
+
+    def acquire(self) -> None:
+        """Keeps other processes from writing to the same files. Raises `StorageError`."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        path = self._file.path.with_suffix(".lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("wb")
+        except OSError as error:
+            raise StorageError.of(error.errno or 0, str(path), 0, "lock") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            text = f"another process works on {self._meta.name} in {self._dest}"
+            raise StorageError(text, errno=error.errno, path=str(path), operation="lock") from error
+        self._lock = lock
+
+    def release(self) -> None:
+        """Lets others have the files."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

@@ -1,0 +1,176 @@
+"""What happens in a session, as values, and the bounded stream that carries them to whoever listens.
+
+A slow listener never holds up the engine: its stream drops the oldest events and counts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
+
+from .errors import StorageError, SwarmError, TrackerError
+
+if TYPE_CHECKING:
+    from .torrent import Torrent
+
+Overflow = Literal["drop_oldest", "raise"]
+
+
+class PeerAddr(NamedTuple):
+    """Where a peer is: an IP address and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to `torrent`."""
+
+    torrent: Torrent
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentDone(Event):
+    """Every piece is here, right, and written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentStopped(Event):
+    """The torrent stopped on an error; `resume()` tries again."""
+
+    error: StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class PieceVerified(Event):
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceFailed(Event):
+    """A piece failed its hash; `peers` sent parts of it."""
+
+    piece: int
+    peers: tuple[PeerAddr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined(Event):
+    addr: PeerAddr
+    outgoing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft(Event):
+    addr: PeerAddr
+    reason: str
+    banned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerAnswered(Event):
+    """A tracker answered with `peers` addresses. `seeds` and `leechers` are what it counts."""
+
+    url: str
+    peers: int
+    seeds: int | None
+    leechers: int | None
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerFailed(Event):
+    url: str
+    error: TrackerError
+
+
+class Overrun(SwarmError):
+    """Events were lost, and the stream was asked to say so. `dropped` is how many."""
+
+    def __init__(self, dropped: int) -> None:
+        super().__init__(f"{dropped} events were not read in time")
+        self.dropped = dropped
+
+
+E = TypeVar("E", bound=Event)
+
+
+class EventStream(Generic[E]):
+    """An async iterator of events. Enter it to listen; what happened before is not in it."""
+
+    def __init__(
+        self, bus: EventBus, kinds: tuple[type[E], ...], overflow: Overflow, maxsize: int
+    ) -> None:
+        self.dropped = 0
+        """Events that this listener was too slow for."""
+        self._bus = bus
+        self._kinds = kinds
+        self._overflow = overflow
+        self._maxsize = maxsize
+        self._queue: deque[E] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        self._bus.streams.append(self)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> E:
+        while not self._queue:
+            if self._closed:
+                raise StopAsyncIteration
+            self._wake.clear()
+            await self._wake.wait()
+        if self.dropped and self._overflow == "raise":
+            dropped, self.dropped = self.dropped, 0
+            raise Overrun(dropped)
+        return self._queue.popleft()
+
+    def wants(self, kind: type[Event]) -> bool:
+        return not self._kinds or issubclass(kind, self._kinds)
+
+    def push(self, event: E) -> None:
+        if len(self._queue) >= self._maxsize:
+            self._queue.popleft()
+            self.dropped += 1
+        self._queue.append(event)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop listening; what was queued can still be read."""
+        if self in self._bus.streams:
+            self._bus.streams.remove(self)
+        self._closed = True
+        self._wake.set()
+
+
+class EventBus:
+    """Hands each event to the streams that asked for its kind."""
+
+    def __init__(self) -> None:
+        self.streams: list[EventStream[Any]] = []
+
+    def wanted(self, kind: type[Event]) -> bool:
+        """Whether it is worth making an event of this kind."""
+        return any(stream.wants(kind) for stream in self.streams)
+
+    def publish(self, event: Event) -> None:
+        for stream in list(self.streams):
+            if stream.wants(type(event)):
+                stream.push(event)
+
+    def close(self) -> None:
+        for stream in list(self.streams):
+            stream.close()

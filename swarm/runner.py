@@ -1,0 +1,545 @@
+"""One running torrent: where its decisions, its connections and its files meet. Wiring, no policy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._bits import Bits
+from ._wire import EXTENDED, Wire
+from .claims import Claims
+from .engine.announce import Announce
+from .engine.peer import Peer
+from .engine.torrent import Torrent as Engine
+from .errors import ProtocolError, StorageError, TrackerError
+from .events import (
+    PeerAddr,
+    PeerJoined,
+    PeerLeft,
+    PieceFailed,
+    PieceVerified,
+    TorrentDone,
+    TorrentStopped,
+    TrackerAnswered,
+    TrackerFailed,
+)
+from .net.listen import dial
+from .net.peer import Connection
+from .proto.extension import HANDSHAKE, ExtendedHandshake
+from .proto.fast import allowed_fast_set
+from .proto.handshake import Handshake
+from .proto.metainfo import Metainfo
+from .proto.tracker import AnnounceRequest
+from .store.disk import Storage, Verdict
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .torrent import Torrent
+
+CLIENT = "swarm 0.1"
+
+
+class Runner:
+    """Runs one torrent of a session. `Torrent` is its handle, which users hold."""
+
+    def __init__(
+        self,
+        session: Session,
+        meta: Metainfo,
+        dest: Path,
+        *,
+        trackers: tuple[tuple[str, ...], ...],
+        verify: bool | None,
+    ) -> None:
+        self.session = session
+        self.meta = meta
+        self.dest = dest
+        self.tiers = trackers
+        self.handle: Torrent
+        self.state = "paused"
+        self.error: StorageError | None = None
+        self.removed = False
+        self.checked = 0.0
+        """How much of the check is done, 0 to 1, while `state` is "checking"."""
+        self.changed = asyncio.Event()
+        """Set, and replaced, whenever `state` changes."""
+        self.have = Bits(meta.piece_count)
+        self.engine: Engine | None = None
+        self.totals = (0, 0, 0)
+        self._verify = verify
+        self._claims = Claims(session.state_dir, meta, dest)
+        self._storage: Storage | None = None
+        self._dialling = 0
+        self._peers_given: list[tuple[str, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._opening: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ states
+
+    def _set_state(self, state: str) -> None:
+        self.state = state
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    @property
+    def complete(self) -> bool:
+        return self.have.full
+
+    @property
+    def done(self) -> int:
+        """Verified bytes."""
+        meta = self.meta
+        last = meta.piece_count - 1
+        short = meta.piece_length - meta.piece_size(last) if self.have[last] else 0
+        return self.have.count * meta.piece_length - short
+
+    def start(self) -> None:
+        """Check what is there and begin to trade, in the background. Idempotent while it runs."""
+        if self.state in ("paused", "failed"):
+            self.error = None
+            self._set_state("checking")
+            self._opening = self._spawn(self._open())
+
+    async def _open(self) -> None:
+        try:
+            await asyncio.to_thread(self._claims.acquire)
+            self._storage = self.session.disk.open(self.meta, self.dest, writable=True)
+            await self._establish()
+        except StorageError as error:
+            self._fail(error)
+            return
+        loop = asyncio.get_running_loop()
+        self.engine = Engine(
+            self.meta,
+            self.have,
+            self,
+            tiers=self.tiers,
+            settings=self.session.settings,
+            rng=self.session.rng,
+        )
+        self._set_state("seeding" if self.complete else "downloading")
+        self.engine.candidates.add(self._peers_given, "user", loop.time())
+        self.engine.start(loop.time())
+        if not self.complete:
+            self._spawn(self._claim_regularly())
+        self._wake()
+
+    async def _establish(self) -> None:
+        """Finds out which pieces are here: claimed ones are trusted, doubtful ones are hashed."""
+        assert self._storage is not None
+        if self._verify is False:
+            self.have.fill()
+        elif self._verify is True:
+            await self._check(None)
+        else:
+            trusted, doubtful = await asyncio.to_thread(self._claims.load)
+            self._adopt(trusted)
+            if any(doubtful):
+                await self._check(doubtful)
+        self._verify = None
+        await self._claim(clean=False)
+
+    async def _check(self, todo: bytes | None) -> None:
+        assert self._storage is not None
+
+        def progress(done: int, total: int) -> None:
+            self.checked = done / total if total else 1.0
+
+        self.checked = 0.0
+        self._adopt(await self._storage.check(todo, progress))
+
+    def _adopt(self, good: bytes) -> None:
+        found = Bits(self.meta.piece_count, good)
+        for piece in range(self.meta.piece_count):
+            if found[piece]:
+                self.have.set(piece)
+
+    async def stop(self, *, deadline: float | None = None) -> None:
+        """Close the connections, make what is here durable and claim it, and tell the trackers.
+
+        `deadline` (loop time) bounds the trackers; the claim comes first.
+        """
+        if self._opening is not None:
+            self._opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._opening
+        opened = self.engine is not None
+        self._stop_engine()
+        stopping = [self._spawn(self._announce(a)) for a in self._announces()] if opened else []
+        if self.state != "failed":
+            self._set_state("paused")
+        for task in self._tasks - set(stopping):
+            task.cancel()
+        if opened and self._storage is not None:
+            try:
+                await self._claim(clean=True)
+            except StorageError as error:
+                self._fail(error)
+        if stopping:
+            left = None if deadline is None else deadline - asyncio.get_running_loop().time()
+            await asyncio.wait(stopping, timeout=left)
+        await self._close_storage()
+
+    def _stop_engine(self) -> None:
+        if self.engine is not None and self.engine.running:
+            self.engine.stop(asyncio.get_running_loop().time())
+            self.totals = self.engine.totals()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._timer_at = None, float("inf")
+
+    async def _close_storage(self) -> None:
+        storage, self._storage, self.engine = self._storage, None, None
+        if storage is not None:
+            await storage.close()
+        self._claims.release()
+
+    def _fail(self, error: StorageError) -> None:
+        """The disk said no: everything of this torrent stops, nothing that was claimed is lost."""
+        if self.state == "failed":
+            return
+        self.error = error
+        self._stop_engine()
+        self._set_state("failed")
+        self.session.bus.publish(TorrentStopped(self.handle, error))
+        self._spawn(self._close_storage())
+
+    async def recheck(self) -> None:
+        """Hash everything again, and go on from what is found."""
+        await self.stop()
+        self._claims.forget()
+        self.have.zero()
+        self._verify = True
+        self.start()
+        assert self._opening is not None
+        await asyncio.shield(self._opening)
+
+    def retire(self) -> None:
+        """No longer in a session: whoever waits is told."""
+        self.removed = True
+        self._set_state("paused")
+
+    def forget(self) -> None:
+        """Removed by the user: nothing is claimed any more."""
+        self._claims.forget()
+        self.retire()
+
+    # ------------------------------------------------------------ claims
+
+    async def _claim(self, *, clean: bool) -> None:
+        """Data first, then the claim."""
+        if self._storage is None:
+            return
+        pieces = bytes(self.have)
+        await self._storage.sync()
+        downloaded, uploaded, _ = self.totals
+        save = partial(
+            self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
+        )
+        await asyncio.to_thread(save)
+
+    async def _claim_regularly(self) -> None:
+        claimed = self.have.count
+        while not self.complete:
+            await asyncio.sleep(self.session.settings.resume_interval)
+            if self.have.count != claimed:
+                claimed = self.have.count
+                try:
+                    await self._claim(clean=False)
+                except StorageError as error:
+                    self._fail(error)
+                    return
+
+    # ------------------------------------------------------------ time
+
+    def _wake(self) -> None:
+        """Do what the engine says is due."""
+        self._timer, self._timer_at = None, float("inf")
+        if self.engine is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self.engine.tick(now)
+        self.work()
+        self.session.settle()
+
+    def work(self) -> None:
+        """Announces and dials that are due."""
+        for announce in self._announces():
+            self._spawn(self._announce(announce))
+        if self.engine is None:
+            return
+        room = self.session.room_to_dial()
+        room = min(room, self.session.settings.max_peers_per_torrent - self._dialling)
+        now = asyncio.get_running_loop().time()
+        for addr in self.engine.dials(now, room):
+            self._spawn(self._dial(addr))
+
+    def arm(self) -> None:
+        """Sets the timer to the engine's next deadline."""
+        if self.engine is None:
+            return
+        at = self.engine.deadline()
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = asyncio.get_running_loop().call_at(at, self._wake)
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ------------------------------------------------------------ trackers
+
+    def _announces(self) -> list[Announce]:
+        if self.engine is None:
+            return []
+        return self.engine.announces(asyncio.get_running_loop().time())
+
+    async def _announce(self, announce: Announce) -> None:
+        engine = self.engine
+        if engine is None:
+            return
+        downloaded, uploaded, _ = engine.totals()
+        request = AnnounceRequest(
+            infohash=self.infohash,
+            peer_id=self.session.peer_id,
+            port=self.session.port,
+            uploaded=uploaded,
+            downloaded=downloaded,
+            left=self.meta.length - self.done,
+            event=announce.event,
+            numwant=announce.numwant,
+            key=self.session.tracker_key,
+            tracker_id=announce.tracker_id,
+        )
+        loop = asyncio.get_running_loop()
+        try:
+            reply = await self.session.trackers.announce(announce.url, request)
+        except TrackerError as error:
+            engine.on_tracker_error(announce.url, error.retry_in, str(error), loop.time())
+            self.session.bus.publish(TrackerFailed(self.handle, announce.url, error))
+            return
+        engine.on_tracker_reply(announce.url, reply, loop.time())
+        self.session.bus.publish(
+            TrackerAnswered(
+                self.handle,
+                announce.url,
+                len(reply.peers),
+                reply.seeds,
+                reply.leechers,
+                reply.warning,
+            )
+        )
+        if engine.running:
+            self.work()
+
+    # ------------------------------------------------------------ peers
+
+    @property
+    def infohash(self) -> bytes:
+        infohash = self.meta.infohash.v1
+        assert infohash is not None
+        return infohash
+
+    def add_peer(self, addr: tuple[str, int]) -> None:
+        if self.engine is None:
+            self._peers_given.append(addr)
+        else:
+            self.engine.candidates.add([addr], "user", asyncio.get_running_loop().time())
+            self.work()
+
+    async def _dial(self, addr: tuple[str, int]) -> None:
+        session = self.session
+        timeout = session.settings.handshake_timeout
+        self._dialling += 1
+        session.dialling += 1
+        made: list[Connection] = []
+
+        def factory() -> Connection:
+            made.append(Connection(session, timeout, self.opening()))
+            made[0].dialled = (self, addr)
+            return made[0]
+
+        try:
+            await dial(factory, addr, source=session.host, timeout=session.settings.connect_timeout)
+        except (OSError, TimeoutError):
+            self.on_unreachable(addr)
+        finally:
+            self._dialling -= 1
+            session.dialling -= 1
+
+    def on_unreachable(self, addr: tuple[str, int]) -> None:
+        """A dial failed, or its connection ended before the handshake did."""
+        if self.engine is not None:
+            self.engine.candidates.failed(addr, asyncio.get_running_loop().time())
+
+    def opening(self) -> Handshake:
+        """Our side of the handshake."""
+        return Handshake(self.infohash, self.session.peer_id)
+
+    def on_handshake(self, connection: Connection, theirs: Handshake) -> None:
+        """Takes a connection in, or raises `ProtocolError` with the reason not to."""
+        engine = self.engine
+        session = self.session
+        now = asyncio.get_running_loop().time()
+        if engine is None or not engine.running:
+            raise ProtocolError("not running")
+        if theirs.peer_id == session.peer_id:
+            if connection.outgoing:
+                engine.candidates.refuse(connection.addr)
+            raise ProtocolError("connected to ourselves")
+        if engine.candidates.is_banned(connection.addr[0]):
+            raise ProtocolError("banned")
+        if len(engine.peers) >= session.settings.max_peers_per_torrent:
+            raise ProtocolError("enough peers")
+        twin = engine.by_id(theirs.peer_id)
+        if twin is not None:
+            # Both ends keep the connection that the larger peer id has opened.
+            if twin.outgoing == connection.outgoing or twin.outgoing == (
+                session.peer_id > theirs.peer_id
+            ):
+                raise ProtocolError("connected twice")
+            self.close(twin, "connected twice")
+        if not connection.outgoing:
+            connection.greet(self.opening())
+        wire = Wire(
+            session.next_key(),
+            self.have,
+            engine.picker.rarity,
+            session.dirty,
+            piece_length=self.meta.piece_length,
+            length=self.meta.length,
+            fast=theirs.fast,
+            request_queue=session.settings.request_queue,
+        )
+        peer = Peer(
+            wire,
+            addr=connection.addr,
+            peer_id=theirs.peer_id,
+            outgoing=connection.outgoing,
+            now=now,
+        )
+        wire.owner = peer
+        session.connections[wire.key] = connection
+        assert self._storage is not None
+        connection.attach(wire, peer, self._storage.read)
+        connection.runner = self
+        engine.join(peer, now)
+        if theirs.extended:
+            self._send_extended(peer)
+        if theirs.fast and self.complete:
+            chosen = allowed_fast_set(self.infohash, peer.addr[0], self.meta.piece_count)
+            wire.send_allowed_fast(chosen)
+        session.bus.publish(PeerJoined(self.handle, PeerAddr(*peer.addr), peer.outgoing))
+
+    def _send_extended(self, peer: Peer) -> None:
+        said = ExtendedHandshake(
+            client=CLIENT,
+            request_queue=self.session.settings.request_queue,
+            port=self.session.port,
+            your_ip=peer.addr[0],
+            upload_only=self.complete,
+        )
+        peer.extended = True
+        peer.wire.send_extended(HANDSHAKE, said.encode())
+
+    def on_wire(self, connection: Connection, events: int) -> None:
+        """A connection of ours received something."""
+        engine, peer = self.engine, connection.peer
+        if engine is None or not engine.running:
+            return
+        now = asyncio.get_running_loop().time()
+        if events & EXTENDED:
+            for kind, payload in peer.wire.take_extended():
+                if kind == HANDSHAKE:
+                    self._on_extended(peer, ExtendedHandshake.parse(payload), now)
+        if not connection.closed:
+            engine.on_wire(peer, events, now)
+        self.arm()
+
+    def _on_extended(self, peer: Peer, said: ExtendedHandshake, now: float) -> None:
+        assert self.engine is not None
+        peer.client = said.client
+        peer.request_queue = said.request_queue
+        if peer.announced is None and said.port:
+            peer.announced = (peer.addr[0], said.port)
+            self.engine.candidates.connected(peer.announced, now)
+        if said.upload_only:
+            self.engine.set_upload_only(peer, now)
+
+    def on_lost(self, peer: Peer, reason: str) -> None:
+        """A connection of ours has ended."""
+        if self.engine is not None:
+            self.engine.leave(peer, asyncio.get_running_loop().time())
+        banned = self.engine is not None and self.engine.candidates.is_banned(peer.addr[0])
+        self.session.bus.publish(PeerLeft(self.handle, PeerAddr(*peer.addr), reason, banned))
+
+    # ------------------------------------------------------------ what the engine asks for (Host)
+
+    def checkout(self, size: int) -> Any | None:
+        return self.session.pool.checkout(size)
+
+    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+        assert self._storage is not None
+        digest = self.meta.piece_hash(piece) if last else None
+        done = partial(self._on_commit, self._storage, piece)
+        self._storage.commit(piece, offset, slot, length, digest, done)
+
+    def _on_commit(self, storage: Storage, piece: int, verdict: Verdict | StorageError) -> None:
+        if storage is not self._storage or self.engine is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if isinstance(verdict, StorageError):
+            self.engine.on_storage_error(piece)
+            self._fail(verdict)
+        elif verdict is Verdict.WRITTEN:
+            self.engine.on_written(now)
+        else:
+            self.engine.on_verdict(piece, verdict is Verdict.VERIFIED, now)
+            self.arm()
+        self.session.settle_soon()
+
+    def forget_piece(self, piece: int) -> None:
+        if self._storage is not None:
+            self._storage.forget(piece)
+
+    def close(self, peer: Peer, reason: str) -> None:
+        connection = self.session.connections.get(peer.key)
+        if connection is not None:
+            connection.close(reason)
+
+    def serve(self, peer: Peer) -> None:
+        connection = self.session.connections.get(peer.key)
+        if connection is not None:
+            connection.serve()
+
+    def completed(self) -> None:
+        assert self.engine is not None
+        for peer in self.engine.peers.values():
+            if peer.extended:
+                self._send_extended(peer)
+        self._set_state("seeding")
+        self.session.bus.publish(TorrentDone(self.handle))
+        self._spawn(self._claim_complete())
+
+    async def _claim_complete(self) -> None:
+        try:
+            await self._claim(clean=False)
+        except StorageError as error:
+            self._fail(error)
+
+    def verified(self, piece: int) -> None:
+        if self.session.bus.wanted(PieceVerified):
+            self.session.bus.publish(PieceVerified(self.handle, piece))
+
+    def corrupt(self, piece: int, suspects: list[Peer]) -> None:
+        addrs = tuple(PeerAddr(*peer.addr) for peer in suspects)
+        self.session.bus.publish(PieceFailed(self.handle, piece, addrs))

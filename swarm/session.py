@@ -1,0 +1,292 @@
+"""A session: one listening port, one disk, one set of connections, and the torrents that share them.
+
+The one place, with `runner`, where engine, net and store meet. It holds no policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from ._native import Pool
+from ._wire import Wire
+from .errors import ConfigError, DuplicateTorrent, MagnetError, ProtocolError, SessionClosed
+from .events import E, EventBus, EventStream, Overflow, PeerAddr
+from .metainfo import Metainfo
+from .net.listen import listen
+from .net.peer import Connection
+from .net.trackers import TrackerClient
+from .proto.handshake import Handshake, make_peer_id
+from .proto.metainfo import InfoHash
+from .runner import Runner
+from .settings import Settings
+from .store.disk import Disk
+from .torrent import Torrent
+
+StrPath = str | os.PathLike[str]
+
+
+class Session:
+    """Downloads and seeds torrents inside one event loop.
+
+        async with swarm.Session() as session:
+            torrent = await session.add("debian.torrent", dest="~/Downloads")
+            await torrent.wait_done()
+
+    Constructing one does no I/O. Entering binds the port; leaving saves what is here, says goodbye to
+    the trackers, and takes `settings.stop_timeout` seconds at most. `listen` is a port or "IP:port"
+    (port 0: any free one); `state_dir` is where progress is remembered.
+    """
+
+    def __init__(
+        self,
+        *,
+        listen: int | str = 0,
+        state_dir: StrPath | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.host, self.port = parse_listen(listen)
+        self.state_dir = Path(state_dir).expanduser() if state_dir else default_state_dir()
+        self.rng = random.Random(secrets.randbits(128))
+        self.peer_id = make_peer_id(self.rng)
+        self.tracker_key = self.rng.getrandbits(31)
+        self.bus = EventBus()
+        self.dirty: list[Wire] = []
+        self.connections: dict[int, Connection] = {}
+        self.dialling = 0
+        self.disk: Disk
+        self.pool: Pool
+        self.trackers: TrackerClient
+        self._runners: dict[bytes, Runner] = {}
+        self._torrents: dict[InfoHash, Torrent] = {}
+        self._pending: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._buffer = memoryview(b"")
+        self._keys = 0
+        self._settling = False
+        self._open = False
+
+    @property
+    def torrents(self) -> Mapping[InfoHash, Torrent]:
+        """The torrents of this session, by info-hash. A live, read-only view."""
+        return MappingProxyType(self._torrents)
+
+    # ------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Self:
+        if self._open:
+            raise SessionClosed("this session is open already")
+        loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(self.settings.receive_buffer))
+        self._server, self.port = await listen(self._accept, self.host, self.port)
+        self.disk = Disk(threads=self.settings.threads, read_memory=self.settings.read_memory)
+        self.disk.attach(loop)
+        self.pool = Pool(self.settings.memory)
+        self.trackers = TrackerClient()
+        self._open = True
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self, *, timeout: float | None = None) -> None:
+        """Saves everything and leaves, within `timeout` seconds (default: `settings.stop_timeout`)."""
+        if not self._open:
+            return
+        self._open = False
+        loop = asyncio.get_running_loop()
+        timeout = self.settings.stop_timeout if timeout is None else timeout
+        deadline = loop.time() + timeout
+        assert self._server is not None
+        self._server.close()
+        for connection in list(self._pending):
+            connection.close("the session is closing")
+        stops = [loop.create_task(r.stop(deadline=deadline)) for r in self._runners.values()]
+        if stops:
+            _, late = await asyncio.wait(stops, timeout=timeout)
+            for task in late:
+                task.cancel()
+        for runner in self._runners.values():
+            runner.retire()
+        for connection in list(self.connections.values()):
+            connection.close("the session is closing")
+        self.bus.close()
+        await self.trackers.aclose()
+        left = max(0.1, deadline - loop.time())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(self.disk.close), left)
+
+    # ------------------------------------------------------------ torrents
+
+    async def add(
+        self,
+        src: StrPath | bytes | Metainfo,
+        *,
+        dest: StrPath = ".",
+        verify: bool | None = None,
+        paused: bool = False,
+        peers: Iterable[PeerAddr | tuple[str, int]] = (),
+        trackers: Iterable[str] = (),
+    ) -> Torrent:
+        """Adds a torrent: a path, an http(s) URL, the bytes of a .torrent, or a `Metainfo`.
+
+        Returns at once; checking and trading go on in the background. The data lies in
+        `dest / torrent.name`. `verify`: None trusts what was remembered and hashes the rest, True
+        hashes everything, False trusts that all the data is there. `trackers` and `peers` are asked
+        beside those of the torrent.
+
+        Raises `DuplicateTorrent`, `SourceError`, `MetainfoError`, `BencodeError`, `SessionClosed`.
+        """
+        self._check_open()
+        meta = await self._resolve(src)
+        self._check_open()
+        infohash = meta.infohash.v1
+        assert infohash is not None
+        if infohash in self._runners:
+            raise DuplicateTorrent(self._runners[infohash].handle)
+        extra = tuple(trackers)
+        tiers = (*((extra,) if extra else ()), *meta.trackers)
+        where = Path(dest).expanduser().absolute()
+        runner = Runner(self, meta, where, trackers=tiers, verify=verify)
+        runner.handle = Torrent(runner)
+        self._runners[infohash] = runner
+        self._torrents[meta.infohash] = runner.handle
+        for peer in peers:
+            runner.add_peer((peer[0], peer[1]))
+        if not paused:
+            runner.start()
+        return runner.handle
+
+    async def _resolve(self, src: StrPath | bytes | Metainfo) -> Metainfo:
+        if isinstance(src, Metainfo):
+            return src
+        if isinstance(src, str) and src.startswith("magnet:"):
+            raise MagnetError("magnet links are not supported yet: give the .torrent")
+        if isinstance(src, str) and src.startswith(("http://", "https://")):
+            return await Metainfo.fetch(src)
+        return await asyncio.to_thread(Metainfo.load, src)
+
+    def discard(self, runner: Runner) -> None:
+        """A torrent was removed."""
+        self._runners.pop(runner.infohash, None)
+        self._torrents.pop(runner.meta.infohash, None)
+
+    def events(
+        self, *kinds: type[E], overflow: Overflow = "drop_oldest", maxsize: int = 1024
+    ) -> EventStream[E]:
+        """A stream of the events of these kinds (all, if none is named). Enter it to listen.
+
+        At most `maxsize` wait to be read; beyond that the oldest are dropped and counted, or, with
+        `overflow="raise"`, the next read raises `Overrun`.
+        """
+        return EventStream(self.bus, kinds, overflow, maxsize)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise SessionClosed("use the session inside `async with`")
+
+    # ------------------------------------------------------------ connections (net.peer.Hub)
+
+    @property
+    def buffer(self) -> memoryview:
+        return self._buffer
+
+    def _accept(self) -> Connection:
+        connection = Connection(self, self.settings.handshake_timeout)
+        self._pending.add(connection)
+        while len(self._pending) > self.settings.max_pending_inbound:
+            # The newest must not be locked out by old ones that say nothing.
+            next(iter(self._pending)).close("too many unfinished handshakes")
+        return connection
+
+    def on_handshake(self, connection: Connection, handshake: Handshake) -> None:
+        if connection.dialled is not None:
+            runner: Runner | None = connection.dialled[0]
+            if runner is not None and runner.infohash != handshake.infohash:
+                raise ProtocolError("answered for another torrent")
+        else:
+            runner = self._runners.get(handshake.infohash)
+        if runner is None or len(self.connections) >= self.settings.max_peers:
+            raise ProtocolError("no such torrent" if runner is None else "enough peers")
+        runner.on_handshake(connection, handshake)
+        self._pending.discard(connection)
+        runner.arm()
+
+    def on_wire(self, connection: Connection, events: int) -> None:
+        if events:
+            connection.runner.on_wire(connection, events)
+
+    def on_lost(self, connection: Connection, reason: str) -> None:
+        self._pending.discard(connection)
+        if connection.wire is not None:
+            self.connections.pop(connection.wire.key, None)
+            connection.runner.on_lost(connection.peer, reason)
+        elif connection.dialled is not None:
+            runner, addr = connection.dialled
+            runner.on_unreachable(addr)
+
+    def settle(self) -> None:
+        """Writes the output of every wire that has some."""
+        dirty = self.dirty
+        while dirty:
+            connection = self.connections.get(dirty.pop().key)
+            if connection is not None:
+                connection.flush()
+
+    def settle_soon(self) -> None:
+        """The same, once for everything that happens in this turn of the loop."""
+        if not self._settling:
+            self._settling = True
+            asyncio.get_running_loop().call_soon(self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._settling = False
+        self.settle()
+
+    def room_to_dial(self) -> int:
+        """How many more dials may be under way."""
+        free = self.settings.max_peers - len(self.connections) - self.dialling
+        return max(0, min(free, self.settings.max_half_open - self.dialling))
+
+    def next_key(self) -> int:
+        """A number for a new wire."""
+        self._keys += 1
+        return self._keys
+
+
+def parse_listen(listen: int | str) -> tuple[str, int]:
+    """(host, port) of a port, "host:port", "[v6]:port" or "host". Raises `ConfigError`."""
+    import ipaddress
+
+    host, port = "", listen
+    if isinstance(listen, str):
+        host, _, text = listen.rpartition(":")
+        if not text.isdecimal():
+            raise ConfigError(f"not an address to listen on: {listen!r} (use IP:PORT)")
+        port = int(text)
+        host = host.removeprefix("[").removesuffix("]")
+    if not 0 <= int(port) <= 65535:
+        raise ConfigError(f"not a port: {port}")
+    if host:
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ConfigError(f"not an IP address: {host!r}") from None
+    return host, int(port)
+
+
+def default_state_dir() -> Path:
+    """Where progress is remembered: $SWARM_STATE_DIR, or the platform's place for state."""
+    if configured := os.environ.get("SWARM_STATE_DIR"):
+        return Path(configured)
+    from platformdirs import user_state_path
+
+    return user_state_path("swarm", appauthor=False)

@@ -1,0 +1,229 @@
+"""The handle of one torrent in a session: what users hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from .errors import TorrentFailed, TorrentRemoved
+from .proto.metainfo import InfoHash
+from .proto.metainfo_files import File
+from .report import Report, report
+
+if TYPE_CHECKING:
+    from .engine.announce import TrackerStatus
+    from .metainfo import Metainfo
+    from .runner import Runner
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One look at a torrent. Sizes in bytes, rates in bytes per second, times in seconds."""
+
+    state: str
+    """"checking", "downloading", "seeding", "paused" or "failed"."""
+    progress: float
+    """0 to 1: of the data, or of the check while that runs."""
+    length: int
+    done: int
+    """Verified bytes."""
+    down_rate: float
+    up_rate: float
+    downloaded: int
+    """Payload received in this session, wasted bytes left out."""
+    uploaded: int
+    wasted: int
+    """Bytes that came twice or unasked."""
+    peers: int
+    seeds: int
+    eta: float | None
+    ratio: float
+    """Uploaded over downloaded; over the torrent's length where nothing was downloaded."""
+
+
+class Torrent:
+    """A torrent in a session. It stays valid, and tells the last known state, after it is removed."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def __repr__(self) -> str:
+        return f"<Torrent {self.name!r} {self._runner.state}>"
+
+    @property
+    def meta(self) -> Metainfo:
+        from .metainfo import Metainfo
+
+        meta = self._runner.meta
+        assert isinstance(meta, Metainfo)
+        return meta
+
+    @property
+    def name(self) -> str:
+        return self._runner.meta.name
+
+    @property
+    def infohash(self) -> InfoHash:
+        return self._runner.meta.infohash
+
+    @property
+    def magnet(self) -> str:
+        return self._runner.meta.magnet
+
+    @property
+    def files(self) -> Sequence[File]:
+        return self._runner.meta.files
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder of a torrent of several."""
+        return self._runner.dest / self._runner.meta.files[0].path[0]
+
+    @property
+    def trackers(self) -> Sequence[TrackerStatus]:
+        """Every tracker with its last answer."""
+        engine = self._runner.engine
+        return engine.announcer.trackers if engine is not None else ()
+
+    @property
+    def peers(self) -> Sequence[tuple[str, int]]:
+        """Addresses of the connected peers."""
+        engine = self._runner.engine
+        return [peer.addr for peer in engine.peers.values()] if engine is not None else []
+
+    @property
+    def stats(self) -> Stats:
+        """How it stands now. Never waits."""
+        runner = self._runner
+        engine = runner.engine
+        peers = list(engine.peers.values()) if engine is not None else []
+        totals = engine.totals() if engine is not None else runner.totals
+        downloaded, uploaded, wasted = totals
+        length, done = runner.meta.length, runner.done
+        down_rate = sum(peer.down.value for peer in peers)
+        checking = runner.state == "checking"
+        return Stats(
+            state=runner.state,
+            progress=runner.checked if checking else done / length,
+            length=length,
+            done=done,
+            down_rate=down_rate,
+            up_rate=sum(peer.up.value for peer in peers),
+            downloaded=downloaded,
+            uploaded=uploaded,
+            wasted=wasted,
+            peers=len(peers),
+            seeds=sum(peer.is_seed for peer in peers),
+            eta=(length - done) / down_rate if down_rate and done < length else None,
+            ratio=uploaded / (downloaded or length),
+        )
+
+    # ------------------------------------------------------------ waiting: never owns the torrent
+
+    async def wait_done(self) -> None:
+        """Returns when every piece is here. Raises `TorrentFailed` or `TorrentRemoved`.
+
+        Giving up the wait does nothing to the torrent.
+        """
+        while not self._finished():
+            await self._runner.changed.wait()
+
+    async def wait_ratio(self, ratio: float) -> None:
+        """Returns when `stats.ratio` has reached `ratio`. Raises like `wait_done`."""
+        await self.wait_done()
+        while self.stats.ratio < ratio:
+            await self._wait_change(1.0)
+            self._finished()
+
+    def watch(self, interval: float = 1.0) -> Watch:
+        """Snapshots every `interval` seconds, the newest only, until the torrent is done."""
+        return Watch(self, interval)
+
+    def _finished(self) -> bool:
+        runner = self._runner
+        if runner.removed:
+            raise TorrentRemoved(f"{self.name}: removed, or its session was closed")
+        if runner.error is not None:
+            raise TorrentFailed(self, str(runner.error)) from runner.error
+        return runner.complete and runner.state != "checking"
+
+    async def _wait_change(self, timeout: float) -> None:
+        waiter = asyncio.ensure_future(self._runner.changed.wait())
+        try:
+            await asyncio.wait([waiter], timeout=timeout)
+        finally:
+            waiter.cancel()
+
+    # ------------------------------------------------------------ doing
+
+    def add_peer(self, addr: tuple[str, int]) -> None:
+        """Try this address, too."""
+        self._runner.add_peer((addr[0], addr[1]))
+
+    async def pause(self) -> None:
+        """Close every connection, make what is here durable, and stop."""
+        await self._runner.stop()
+
+    async def resume(self) -> None:
+        """Go on after `pause`, or try again after a failure."""
+        self._runner.start()
+
+    async def verify(self) -> Report:
+        """Hash everything that is on the disk again, and go on from what is found."""
+        await self._runner.recheck()
+        return report(self._runner.meta, bytes(self._runner.have), self._runner.dest)
+
+    async def remove(self, *, delete_data: bool = False) -> None:
+        """Take it out of the session. With `delete_data`, its files and emptied folders go, too."""
+        runner = self._runner
+        await runner.stop()
+        runner.session.discard(runner)
+        runner.forget()
+        if delete_data:
+            await asyncio.to_thread(delete_files, runner.dest, runner.meta.files)
+
+
+class Watch:
+    """An async iterator of `Stats`. The last one has `progress` 1.0; a failure is raised."""
+
+    def __init__(self, torrent: Torrent, interval: float) -> None:
+        self._torrent = torrent
+        self._interval = interval
+        self._started = False
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._ended = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Stats:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._started and not self._torrent._finished():
+            await self._torrent._wait_change(self._interval)
+        self._started = True
+        self._ended = self._torrent._finished()
+        return self._torrent.stats
+
+
+def delete_files(dest: Path, files: Sequence[File]) -> None:
+    """Removes the files of a torrent, and the folders that are empty then. Symlinks are not followed."""
+    folders: set[Path] = set()
+    for file in files:
+        path = dest.joinpath(*file.path)
+        folders.update(p for p in path.parents if p != dest and dest in p.parents)
+        if not any(p.is_symlink() for p in path.parents if dest in p.parents):
+            path.unlink(missing_ok=True)
+    for folder in sorted(folders, key=lambda p: -len(p.parts)):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue
