@@ -1,6 +1,6 @@
 """Bencode (BEP 3): one parser and one encoder, over raw bytes.
 
-The parser recurses once per nested container, at most DEPTH times, so the C stack it uses is bounded.
+The parser recurses once per nested container, at most DEPTH times: its C stack is bounded.
 Invariant of every function that takes a `Cursor`: 0 <= pos <= end, `data` has `end` readable bytes
 that outlive the call, and nothing is read or sliced before its length was compared with `end`.
 """
@@ -21,17 +21,18 @@ cdef extern from "Python.h":
     int PyGC_Enable()
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
-DEPTH = 100
-TOKENS = 3_000_000
-DIGITS = 1000
-
 cdef enum:
     MAX_DEPTH = 100  # nested containers; also what bounds the recursion
+    MAX_TOKENS = 3_000_000  # values and keys: each is an object, of up to 200 bytes
     MAX_DIGITS = 1000  # of an integer, and only when the caller asks for more than 64 bits
     INT64_DIGITS = 19
     MAX_NOTES = 16  # irregularities that a Document tells of
     KEY_SLOTS = 256
     KEY_LENGTH = 16
+
+DEPTH = MAX_DEPTH
+TOKENS = MAX_TOKENS
+DIGITS = MAX_DIGITS
 
 cdef struct Cursor:
     const unsigned char *data
@@ -44,7 +45,7 @@ cdef struct Cursor:
     int notes
     Py_ssize_t unsorted[MAX_NOTES]  # offsets of keys that are not above the one before them
 
-# Dictionary keys repeat: each slot owns the last short key that fell into it, with its hash computed.
+# Keys repeat: each slot owns the last short key that fell into it, with its hash computed.
 cdef PyObject *_keys[KEY_SLOTS]
 
 
@@ -205,7 +206,9 @@ cdef dict _dict(Cursor *c):
             _fail("a dictionary has the same key twice", at)
 
 
-cdef object _open(Cursor *c, object data, Py_buffer *view, int depth, Py_ssize_t tokens, int digits):
+cdef object _open(
+    Cursor *c, object data, Py_buffer *view, int depth, Py_ssize_t tokens, int digits
+):
     """Points a cursor at the bytes of `data`; `view` holds them until the caller releases it."""
     if not 0 <= depth <= MAX_DEPTH:
         raise ValueError(f"depth must be from 0 to {MAX_DEPTH}")
@@ -229,7 +232,8 @@ cdef void _close(Cursor *c, Py_buffer *view) noexcept:
     PyBuffer_Release(view)
 
 
-def decode(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int digits=0):
+def decode(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=MAX_TOKENS, int digits=0):
+    """The value that all of `data` is; BencodeError tells where it is not bencode."""
     cdef Cursor c
     cdef Py_buffer view
     _open(&c, data, &view, depth, tokens, digits)
@@ -242,7 +246,8 @@ def decode(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int digits
         _close(&c, &view)
 
 
-def decode_prefix(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int digits=0):
+def decode_prefix(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=MAX_TOKENS, int digits=0):
+    """The value that `data` starts with, and the offset where it ends."""
     cdef Cursor c
     cdef Py_buffer view
     _open(&c, data, &view, depth, tokens, digits)
@@ -252,7 +257,8 @@ def decode_prefix(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int
         _close(&c, &view)
 
 
-def parse(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int digits=0):
+def parse(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=MAX_TOKENS, int digits=0):
+    """Like `decode`, as a Document that knows raw spans and what is not canonical."""
     cdef Cursor c
     cdef Py_buffer view
     cdef Document document = Document.__new__(Document)
@@ -265,7 +271,9 @@ def parse(data, *, int depth=MAX_DEPTH, Py_ssize_t tokens=3_000_000, int digits=
             _fail("bytes follow the value", c.pos)
     finally:
         _close(&c, &view)
-    document.warnings = tuple([f"a key is out of order at byte {c.unsorted[i]}" for i in range(c.notes)])
+    document.warnings = tuple(
+        [f"a key is out of order at byte {c.unsorted[i]}" for i in range(c.notes)]
+    )
     return document
 
 
@@ -280,6 +288,9 @@ cdef class Document:
         raise TypeError("parse() makes these")
 
     def span(self, *keys):
+        """Where in `raw` the value under `keys` starts and ends; KeyError if it is not there."""
+        if self.raw is None:
+            raise TypeError("parse() makes these")
         # `raw` was parsed whole, so it is well-formed and each walk below stays inside of it.
         cdef Cursor c
         cdef bytes key
@@ -340,7 +351,7 @@ class Raw(bytes):
     __slots__ = ()
 
 
-# Invariant: `data` is NULL or has `room` writable bytes of ours, of which `size` <= `room` are written.
+# Invariant: `data` is NULL or has `room` bytes of ours, of which `size` <= `room` are written.
 cdef struct Sink:
     char *data
     Py_ssize_t size
@@ -455,6 +466,7 @@ cdef int _put_value(Sink *sink, object value, int depth) except -1:
 
 
 def encode(value):
+    """The canonical bencode of a value; TypeError for types that bencode does not have."""
     cdef Sink sink
     sink.data = NULL
     sink.size = 0

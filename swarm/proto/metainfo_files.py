@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, count
 from typing import Any
 
 from swarm.errors import MetainfoError
@@ -103,23 +104,25 @@ def _place(
     warnings: list[str],
 ) -> tuple[File, ...]:
     """Files with safe paths, laid out one behind the other."""
-    # Pad files are named last, so that no real file yields its name to one.
-    order = sorted(range(len(lengths)), key=pads.__contains__)
-    paths: list[tuple[str, ...]] = [()] * len(lengths)
-    for index, path in zip(order, safe_paths(raw_paths[i] for i in order), strict=True):
-        paths[index] = path
-    changed = [i for i, path in enumerate(paths) if path != raw_paths[i] and i not in pads]
-    if changed:
-        was, now = "/".join(raw_paths[changed[0]]), "/".join(paths[changed[0]])
-        warnings.append(
-            f"{len(changed)} file names had to change; {was[:100]!r} became {now[:100]!r}"
-        )
-    files = []
-    offset = 0
-    for index, (length, path) in enumerate(zip(lengths, paths, strict=True)):
-        files.append(File(index, (name, *path), length, offset, index in pads))
-        offset += length
-    return tuple(files)
+    if pads:  # they are named last, so that no real file yields its name to one
+        order = sorted(range(len(raw_paths)), key=pads.__contains__)
+        named = dict(zip(order, safe_paths(raw_paths[i] for i in order), strict=True))
+        paths = [named[i] for i in range(len(raw_paths))]
+    else:
+        paths = safe_paths(raw_paths)
+    if paths != raw_paths:
+        pairs = [pair for i, pair in enumerate(zip(raw_paths, paths, strict=True)) if i not in pads]
+        changed = [("/".join(raw), "/".join(safe)) for raw, safe in pairs if raw != safe]
+        if changed:
+            was, now = changed[0]
+            warnings.append(
+                f"{len(changed)} file names had to change: {was[:99]!r} is {now[:99]!r}"
+            )
+    offsets = accumulate(lengths, initial=0)
+    return tuple(
+        File(index, (name, *path), length, offset, index in pads)
+        for index, path, length, offset in zip(count(), paths, lengths, offsets, strict=False)
+    )
 
 
 def check_hybrid(info: dict[bytes, Any], piece_length: int) -> None:

@@ -356,6 +356,8 @@ def test_span_of_what_has_no_keys():
         document.span("a")
     with pytest.raises(TypeError):
         bencode.Document()
+    with pytest.raises(TypeError):
+        bencode.Document.__new__(bencode.Document).span()
 
 
 def test_document_keeps_its_own_bytes():
