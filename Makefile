@@ -1,0 +1,68 @@
+# make build | demo | test | lint | rust | bench | clean. Everything lands in .venv and in ignored folders.
+# PYTHON names the interpreter to start from (3.11 or newer); PYTEST adds arguments for pytest.
+
+PYTHON ?= python3
+PYTEST ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export PIP_ROOT_USER_ACTION := ignore
+export PATH := $(CURDIR)/$(BIN):$(PATH):$(HOME)/.cargo/bin
+
+CYTHON := $(wildcard ext/swarm/*)
+RUST := $(wildcard rust/src/*.rs rust/src/*/*.rs) rust/Cargo.toml rust/Cargo.lock
+STUBTESTS := swarm._bencode swarm._bits swarm._wire swarm._native
+
+.PHONY: build demo test lint rust bench clean
+
+build: .venv/installed .venv/compiled
+
+# What is missing is said before anything is fetched or compiled.
+.venv/ready:
+	@PYTHON=$(PYTHON) sh .ci/prerequisites
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+# Dependencies, the `swarm` command, and a first build; the package itself stays here (editable).
+.venv/installed: pyproject.toml setup.py | .venv/ready
+	@echo "installing and compiling, about two minutes"
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > .venv/requires
+	@$(PIP) install -r .venv/requires
+	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel 4
+	@$(PIP) --quiet install --no-build-isolation --editable .
+	@touch .venv/compiled $@
+
+.venv/compiled: $(CYTHON) $(RUST) | .venv/installed
+	@echo "compiling what has changed"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+# The groups of development tools that pyproject.toml lists.
+.venv/group-%: pyproject.toml | .venv/ready
+	@$(PIP) install --group $*
+	@touch $@
+
+demo: build
+	@$(BIN)/python bench/demo.py
+
+test: build .venv/group-test
+	@sh .ci/clients
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: build .venv/group-lint rust
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest-allowlist $(STUBTESTS)
+
+rust: .venv/ready
+	@cd rust && cargo fmt --check
+	@cd rust && cargo clippy --quiet --locked --all-targets -- -D warnings
+	@cd rust && cargo test --quiet --locked
+
+bench: build .venv/group-test
+	@$(BIN)/python bench/loopback.py
+
+clean:
+	rm -rf .venv build dist rust/target swarm/*.so swarm/*.so~ *.egg-info .*_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
