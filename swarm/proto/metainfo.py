@@ -20,6 +20,8 @@ from .metainfo_fields import DEFAULT_BUDGET, Budget, date, note, typed
 from .metainfo_files import File, check_hybrid, read_files
 from .metainfo_urls import read_trackers, read_web_seeds
 
+__all__ = ["DEFAULT_BUDGET", "Budget", "File", "InfoHash", "Metainfo"]
+
 DIGEST = 20
 """Bytes of a SHA-1 digest: one per piece."""
 

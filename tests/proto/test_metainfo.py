@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from swarm.errors import BencodeError, MetainfoError, SwarmError
 from swarm.proto import bencode
-from swarm.proto.metainfo import Metainfo
-from swarm.proto.metainfo_fields import Budget
+from swarm.proto.metainfo import Budget, Metainfo
 
 KIB = 1024
 ROOT = Path(__file__).parents[2]
