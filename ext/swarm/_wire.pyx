@@ -779,6 +779,10 @@ cdef class Wire:
         """Stop fetching this piece from this peer; what is under way is cancelled."""
         self.c_unassign(fill)
 
+    def spare(self, Fill fill not None, uint32_t keep):
+        """Give back what was asked last of this piece; the first `keep` blocks are still awaited."""
+        self.c_unassign(fill, keep)
+
     def release(self):
         """Give all blocks back: the peer is gone, or too slow to wait for. Requests are cancelled."""
         cdef Fill fill
@@ -813,10 +817,11 @@ cdef class Wire:
         cdef long block = fill.c_next()
         if block >= 0 or not fill.endgame:
             return block
-        cdef uint32_t i, holders
+        cdef uint32_t holders
+        cdef long i
         cdef uint32_t limit = min(fill.blocks, fill.attached * fill.per_part)
         for holders in range(1, MAX_HOLDERS):
-            for i in range(limit):
+            for i in range(<long>limit - 1, -1, -1):  # the holder's last ones: those it may not have sent yet
                 if fill.state[i] == holders and not self.c_asked(fill, i):
                     return i
         return -1
@@ -909,25 +914,31 @@ cdef class Wire:
         self.grace += 1
         return 0
 
-    cdef int c_unassign(self, Fill fill) except -1:
+    cdef int c_unassign(self, Fill fill, uint32_t keep=0) except -1:
         cdef uint32_t i, kept
+        cdef uint32_t left = keep
         cdef uint32_t block
         if self.rx is fill:
-            fill.c_release(self.rx_block)
-            self.c_drop_rx()
+            if left:
+                left -= 1
+            else:
+                fill.c_release(self.rx_block)
+                self.c_drop_rx()
         kept = self.asked_head
         for i in range(self.asked_head, self.asked_tail):
-            if self.asked[i].fill == <void*>fill:
+            if self.asked[i].fill == <void*>fill and not left:
                 block = self.asked[i].block
                 fill.c_release(block)
                 self.c_send_cancel(fill, block)
             else:
+                if self.asked[i].fill == <void*>fill:
+                    left -= 1
                 self.asked[kept] = self.asked[i]
                 kept += 1
         self.asked_tail = kept
         if self.asked_head == self.asked_tail:
             self.asked_head = self.asked_tail = 0
-        if fill in self.fills:
+        if fill in self.fills and not keep:
             self.fills.remove(fill)
             fill.wires.remove(self)
         return 0

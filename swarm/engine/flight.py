@@ -13,11 +13,13 @@ from typing import Any, Protocol
 from swarm._bits import Bits
 from swarm._wire import BLOCK_SIZE, Fill, Wire
 
-from .peer import Peer
+from .peer import PATIENCE, Peer
 from .picker import Picker
 
 PART_SIZE = 1 << 20
 """A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
+LATE = 2.0
+"""Blocks that are due within this many seconds stay with whom they were asked from: they may be sent."""
 
 
 class Buffers(Protocol):
@@ -76,6 +78,8 @@ class Flight:
                 return
             wire.assign(fill)
             wire.refill()
+            # Only who was chosen to help asks again: not the late ones for what the helper was asked.
+            fill.endgame = False
 
     def _next(self, peer: Peer) -> Fill | None:
         if peer.parole:
@@ -146,20 +150,36 @@ class Flight:
                 return fill
         if not self.picker.exhausted or peer.snubbed:
             return None
-        # End game: the last blocks are asked twice, where their holder is much slower than this peer.
-        for fill in self.fills.values():
-            if not fill.exclusive and self._offers(peer.wire, fill) and self._is_late(fill, peer):
-                fill.endgame = True
-                return fill
-        return None
+        return self._take_over(peer)
 
-    def _is_late(self, fill: Fill, peer: Peer) -> bool:
-        mine = peer.eta(fill.missing * BLOCK_SIZE)
-        for wire in fill.wires:
-            holder: Peer = wire.owner
-            if holder.snubbed or holder.eta(wire.outstanding * BLOCK_SIZE) > 2 * mine:
-                return True
-        return False
+    def _take_over(self, peer: Peer) -> Fill | None:
+        """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
+        fills = [f for f in self.fills.values() if not f.exclusive and self._offers(peer.wire, f)]
+        fill = max(fills, key=self._due, default=None)
+        if fill is None:
+            return None
+        work = (peer.wire.outstanding + fill.missing) * BLOCK_SIZE
+        mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
+        if self._due(fill) < 2 * mine:
+            return None
+        if not peer.pace:
+            fill.endgame = True  # nobody knows yet whether it keeps its word: ask twice
+            return fill
+        for wire in list(fill.wires):
+            # Cancelled before it is sent, no block comes twice; what it would send by then, it sends.
+            wire.spare(fill, 0 if wire.owner.snubbed else int(wire.owner.pace * mine / BLOCK_SIZE))
+        return fill
+
+    @staticmethod
+    def _due(fill: Fill) -> float:
+        """In how many seconds the first of its peers is through with what it was asked."""
+        return min(
+            (
+                float("inf") if wire.owner.snubbed else wire.owner.eta(wire.outstanding * BLOCK_SIZE)
+                for wire in fill.wires
+            ),
+            default=0.0,
+        )
 
     def _restart(self, peer: Peer) -> Fill | None:
         """For a peer on parole: an orphan, from the start, so that all of it is the peer's."""
