@@ -8,10 +8,14 @@ from .rate import Rate
 
 SLOW_PIECE = 30.0
 """A peer that needs longer than this for one piece, in seconds, shares pieces with its like."""
+PATIENCE = 4.0
+"""Seconds before a peer of unknown speed counts as slow."""
+PACE_FADES = 0.8
+"""What is left after a second of a pace that the peer no longer keeps."""
 CHOKE_GRACE = 2.0
 """Requests that come this long after a choke, in seconds, were not sent before it."""
-LEAST_DEPTH = 8
-FRESH_DEPTH = 32
+LEAST_DEPTH = 4
+FRESH_DEPTH = 16
 """Requests that a peer of unknown speed is asked ahead."""
 MOST_DEPTH = 512
 """8 MiB ahead of one peer: 1.3 Gbit/s over a 50 ms path."""
@@ -32,6 +36,7 @@ class Peer:
         "joined",
         "kept_alive_at",
         "outgoing",
+        "pace",
         "parole",
         "peer_id",
         "progress_at",
@@ -41,6 +46,7 @@ class Peer:
         "strikes",
         "up",
         "upload_only",
+        "waited",
         "wire",
     )
 
@@ -54,6 +60,7 @@ class Peer:
         now: float,
     ) -> None:
         self.wire = wire
+        wire.depth = FRESH_DEPTH
         self.addr = addr
         self.peer_id = peer_id
         self.outgoing = outgoing
@@ -67,6 +74,10 @@ class Peer:
         self.upload_only = False
         self.down = Rate(now)
         self.up = Rate(now)
+        self.pace = 0.0
+        """Bytes/s that it gives when it is asked; 0 before it has given anything."""
+        self.waited = 0.0
+        """Seconds since the last block of those that it owes us."""
         self.blocks = 0
         self.received = 0
         self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = now
@@ -84,18 +95,22 @@ class Peer:
 
     def slow_for(self, piece_length: int) -> bool:
         """Whether this peer would hold a whole piece for too long (unknown speed counts as fast)."""
-        rate = self.down.value
-        return self.blocks > 0 and rate * SLOW_PIECE < piece_length
+        return self.blocks > 0 and self.pace * SLOW_PIECE < piece_length
 
     def eta(self, size: int) -> float:
-        """Seconds for `size` more bytes at its present rate."""
-        return size / self.down.value if self.down.value > 0 else float("inf")
+        """Seconds for `size` more bytes. A peer of unknown speed has the benefit of the doubt."""
+        if self.pace > 0:
+            return size / self.pace
+        return 0.0 if self.waited < PATIENCE else float("inf")
 
     def sample(self, now: float) -> None:
         """Reads the wire's counters: rates, and when it last moved."""
         wire = self.wire
         self.down.sample(wire.downloaded, now)
         self.up.sample(wire.uploaded, now)
+        if wire.outstanding:
+            # What it did before it was idle counts for a while, and idleness itself says nothing.
+            self.pace = max(self.down.value, self.pace * PACE_FADES)
         if wire.received != self.received:
             self.received = wire.received
             self.heard_at = now
@@ -106,6 +121,7 @@ class Peer:
             if self.snubbed:
                 self.snubbed = False
                 wire.depth = FRESH_DEPTH
+        self.waited = now - self.progress_at
         wire.choke_settled = wire.am_choking and now - self.choked_at > CHOKE_GRACE
 
     def set_depth(self, queue_time: float, most: int) -> None:
@@ -115,7 +131,8 @@ class Peer:
         if self.snubbed:
             wire.ceiling = 1
         else:
-            ahead = int(self.down.value * queue_time / BLOCK_SIZE)
-            # A rate that is still growing must not be held back by what it was a second ago.
-            wire.ceiling = max(LEAST_DEPTH, min(most, max(2 * ahead, FRESH_DEPTH)))
+            # Twice, for a rate that still grows must not be held back by what it was a second ago.
+            ahead = int(2 * self.pace * queue_time / BLOCK_SIZE)
+            least = FRESH_DEPTH if self.blocks < FRESH_DEPTH else LEAST_DEPTH
+            wire.ceiling = max(LEAST_DEPTH, min(most, max(ahead, least)))
         wire.depth = min(wire.depth, wire.ceiling)
