@@ -1,0 +1,435 @@
+"""One client of a simulated swarm: an engine, its wires, its line and its disk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .._native import Pool
+from .._wire import BLOCK_SIZE, EXTENDED, Wire
+from ..engine.announce import Announce
+from ..engine.peer import Peer
+from ..engine.torrent import Torrent
+from ..errors import ProtocolError
+from ..proto.extension import HANDSHAKE, ExtendedHandshake
+from ..proto.fast import allowed_fast_set
+from ..proto.tracker import AnnounceRequest, TrackerReply
+from ..settings import Settings
+from .clock import Timer
+from .link import LOW_WATER, Link, Pipe
+from .store import Store, Verdict
+from .trace import CANCEL, FLAGS, REQUEST, messages
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
+
+PORT = 6881
+DIAL_TIMEOUT = 10.0
+
+
+class Node:
+    """A client. `Swarm.add` makes one.
+
+    `lie(piece, begin)` says which blocks it sends with wrong bytes; while `mute` is set it answers
+    no request at all. `engine` is the decision maker as it runs in the real program.
+    """
+
+    def __init__(
+        self,
+        swarm: Swarm,
+        name: str,
+        host: str,
+        *,
+        complete: bool,
+        up: float,
+        down: float,
+        delay: float,
+        disk_delay: float,
+        settings: Settings,
+        fast: bool,
+        lie: Callable[[int, int], bool] | None,
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.addr = (host, PORT)
+        self.peer_id = rng.randbytes(20)
+        self.up = Link(swarm.clock, up)
+        self.down = Link(swarm.clock, down)
+        self.delay = delay
+        self.store = Store(swarm.content, swarm.clock, delay=disk_delay, complete=complete)
+        self.settings = settings
+        self.pool = Pool(settings.memory)
+        self.fast = fast
+        self.lie = lie
+        self.mute = False
+        self.engine: Torrent
+        self.ends: dict[int, End] = {}
+        """Its connections, by the key of their wires."""
+        self.asked: dict[int, set[int]] = {}
+        """Pieces under way: whom they were asked from, by key."""
+        self.dirty: list[Wire] = []
+        self.swarm = swarm
+        self._rng = rng
+        self._keys = 0
+        self._timer: Timer | None = None
+        self._dialling = 0
+        self._new_engine()
+
+    def _new_engine(self) -> None:
+        self.engine = Torrent(
+            self.swarm.content,
+            self.store.have,
+            self,
+            tiers=[[self.swarm.tracker_url]],
+            settings=self.settings,
+            rng=self._rng,
+        )
+
+    @property
+    def complete(self) -> bool:
+        return self.store.have.full
+
+    @property
+    def running(self) -> bool:
+        return self.engine.running
+
+    def note(self, what: str, *details: object) -> None:
+        """Adds to the trace."""
+        self.swarm.trace.append((self.swarm.clock.now, self.name, what, details))
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Comes (back) to the swarm, with what it has on its disk."""
+        if not self.running:
+            self.note("start")
+            self._new_engine()
+            self.engine.start(self.swarm.clock.now)
+            self._wake()
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Leaves the swarm; after a crash nobody told the tracker. What is verified is kept."""
+        if not self.running:
+            return
+        self.note("stop")
+        self.engine.stop(self.swarm.clock.now)
+        if not crash:
+            self._announce_due()
+        self.asked.clear()
+        self.dirty.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ------------------------------------------------------------ time
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.engine.tick(self.swarm.clock.now)
+        self._announce_due()
+        self._dial_due()
+        self.settle()
+
+    def settle(self) -> None:
+        """Sends what the wires have to say, and sets the timer to what the engine waits for."""
+        while self.dirty:
+            wire = self.dirty.pop()
+            data = wire.take_output()
+            if end := self.ends.get(wire.key):
+                end.witness(data)
+                end.pipe.send(data)
+        at = self.engine.deadline()
+        if self.running and (self._timer is None or at < self._timer.when):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.swarm.clock.at(at, self._wake)
+
+    # ------------------------------------------------------------ the tracker
+
+    def _announce_due(self) -> None:
+        for announce in self.engine.announces(self.swarm.clock.now):
+            self.swarm.clock.after(self.delay, self._announce, self.engine, announce)
+
+    def _announce(self, engine: Torrent, announce: Announce) -> None:
+        downloaded, uploaded, _ = engine.totals()
+        content = self.swarm.content
+        request = AnnounceRequest(
+            infohash=content.infohash,
+            peer_id=self.peer_id,
+            port=PORT,
+            uploaded=uploaded,
+            downloaded=downloaded,
+            left=content.length - self.store.have.count * content.piece_length,
+            event=announce.event,
+            numwant=announce.numwant,
+        )
+        if self.complete:
+            request = _replace_left(request)
+        reply = self.swarm.announce(request, self.addr[0])
+        self.swarm.clock.after(self.delay, self._answered, engine, announce.url, reply)
+
+    def _answered(self, engine: Torrent, url: str, reply: TrackerReply | None) -> None:
+        now = self.swarm.clock.now
+        if reply is None:
+            engine.on_tracker_error(url, None, "no answer", now)
+        else:
+            engine.on_tracker_reply(url, reply, now)
+        if engine is self.engine and engine.running:
+            self._dial_due()
+
+    # ------------------------------------------------------------ connections
+
+    def _dial_due(self) -> None:
+        room = self.settings.max_half_open - self._dialling
+        for addr in self.engine.dials(self.swarm.clock.now, room):
+            self._dialling += 1
+            other = self.swarm.nodes_by_host.get(addr[0])
+            if other is None or not other.running:
+                self.swarm.clock.after(DIAL_TIMEOUT, self._unreachable, self.engine, addr)
+            else:
+                trip = self.delay + other.delay
+                self.swarm.clock.after(trip, other._answer, self, self.engine, trip)
+
+    def _unreachable(self, engine: Torrent, addr: tuple[str, int]) -> None:
+        self._dialling -= 1
+        engine.candidates.failed(addr, self.swarm.clock.now)
+
+    def _answer(self, dialler: Node, engine: Torrent, trip: float) -> None:
+        """Somebody dialled us."""
+        clock = self.swarm.clock
+        if self._refusal(dialler, outgoing=False):
+            clock.after(trip, dialler._unreachable, engine, self.addr)
+            return
+        ours, theirs = End(self, dialler, trip), End(dialler, self, trip)
+        ours.twin, theirs.twin = theirs, ours
+        clock.after(trip, dialler._greeted, engine, theirs)
+        self._attach(ours, (dialler.addr[0], self.swarm.ephemeral_port()), outgoing=False)
+
+    def _greeted(self, engine: Torrent, end: End) -> None:
+        """Somebody whom we dialled has taken us in."""
+        self._dialling -= 1
+        reason = self._refusal(end.other, outgoing=True) if engine is self.engine else "gone"
+        if end.twin.closed or reason:
+            engine.candidates.failed(end.other.addr, self.swarm.clock.now)
+            end.shut(reason)
+        else:
+            self._attach(end, end.other.addr, outgoing=True)
+
+    def _refusal(self, other: Node, *, outgoing: bool) -> str:
+        """Why this connection is not to be, as the session would put it."""
+        engine = self.engine
+        if not engine.running:
+            return "not running"
+        if other is self:
+            if outgoing:
+                engine.candidates.refuse(self.addr)
+            return "connected to ourselves"
+        if engine.candidates.is_banned(other.addr[0]):
+            return "banned"
+        if len(engine.peers) >= self.settings.max_peers_per_torrent:
+            return "enough peers"
+        twin = engine.by_id(other.peer_id)
+        if twin is not None:
+            larger = self.peer_id > other.peer_id
+            if twin.outgoing == outgoing or twin.outgoing == larger:
+                return "connected twice"
+            self.close(twin, "connected twice")
+        return ""
+
+    def _attach(self, end: End, addr: tuple[str, int], *, outgoing: bool) -> None:
+        content, now = self.swarm.content, self.swarm.clock.now
+        self._keys += 1
+        wire = Wire(
+            self._keys,
+            self.store.have,
+            self.engine.picker.rarity,
+            self.dirty,
+            piece_length=content.piece_length,
+            length=content.length,
+            fast=self.fast and end.other.fast,
+            request_queue=self.settings.request_queue,
+        )
+        peer = Peer(wire, addr=addr, peer_id=end.other.peer_id, outgoing=outgoing, now=now)
+        wire.owner = peer
+        end.wire, end.peer = wire, peer
+        self.ends[wire.key] = end
+        self.note("join", end.other.name)
+        self.engine.join(peer, now)
+        self._introduce(peer)
+        if wire.fast and self.complete:
+            wire.send_allowed_fast(
+                allowed_fast_set(content.infohash, addr[0], content.piece_count)
+            )
+        self.settle()
+
+    def _introduce(self, peer: Peer) -> None:
+        said = ExtendedHandshake(
+            client=self.name,
+            request_queue=self.settings.request_queue,
+            port=PORT,
+            upload_only=self.complete,
+        )
+        peer.wire.send_extended(HANDSHAKE, said.encode())
+
+    def on_bytes(self, end: End, data: bytes) -> None:
+        """A connection of ours delivered something."""
+        peer, now = end.peer, self.swarm.clock.now
+        try:
+            events = peer.wire.receive(data)
+        except ProtocolError as error:
+            self.close(peer, error.reason)
+            self.settle()
+            return
+        if events & EXTENDED:
+            for _, payload in peer.wire.take_extended():
+                said = ExtendedHandshake.parse(payload)
+                peer.client, peer.request_queue = said.client, said.request_queue
+                if peer.announced is None and said.port:
+                    peer.announced = (peer.addr[0], said.port)
+                    self.engine.candidates.connected(peer.announced, now)
+                if said.upload_only:
+                    self.engine.set_upload_only(peer, now)
+        if not end.closed:
+            self.engine.on_wire(peer, events, now)
+        self.settle()
+
+    # ------------------------------------------------------------ what the engine asks for (Host)
+
+    def checkout(self, size: int) -> object | None:
+        return self.pool.checkout(size)
+
+    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+        engine = self.engine
+
+        def done(piece: int, verdict: Verdict) -> None:
+            if engine is self.engine:
+                self._committed(piece, verdict)
+
+        self.store.commit(piece, offset, slot, length, last, done)
+
+    def _committed(self, piece: int, verdict: Verdict) -> None:
+        now = self.swarm.clock.now
+        if verdict is Verdict.WRITTEN:
+            self.engine.on_written(now)
+        elif verdict is Verdict.ERROR:
+            self.note("error", piece)
+            self.asked.pop(piece, None)
+            self.engine.on_storage_error(piece)
+        else:
+            self.engine.on_verdict(piece, verdict is Verdict.VERIFIED, now)
+        self.settle()
+
+    def forget_piece(self, piece: int) -> None:
+        self.store.forget(piece)
+
+    def close(self, peer: Peer, reason: str) -> None:
+        if end := self.ends.get(peer.key):
+            end.shut(reason)
+
+    def serve(self, peer: Peer) -> None:
+        if end := self.ends.get(peer.key):
+            end.serve()
+
+    def completed(self) -> None:
+        self.note("complete")
+        for peer in self.engine.peers.values():
+            self._introduce(peer)
+
+    def verified(self, piece: int) -> None:
+        self.asked.pop(piece, None)
+        self.note("verified", piece)
+
+    def corrupt(self, piece: int, suspects: list[Peer]) -> None:
+        self.asked.pop(piece, None)
+        names = tuple(sorted(self.ends[peer.key].other.name for peer in suspects))
+        self.note("corrupt", piece, names)
+
+
+class End:
+    """One node's end of a connection."""
+
+    def __init__(self, node: Node, other: Node, trip: float) -> None:
+        self.node = node
+        self.other = other
+        self.twin: End
+        self.wire: Wire
+        self.peer: Peer
+        self.closed = False
+        self.trip = trip
+        self.pipe = Pipe(
+            node.swarm.clock, node.up, other.down, trip, self._deliver, self._attached_serve
+        )
+
+    def _deliver(self, data: bytes) -> None:
+        if not self.twin.closed:
+            self.other.on_bytes(self.twin, data)
+
+    def _attached_serve(self) -> None:
+        if not self.closed:
+            self.serve()
+
+    def serve(self) -> None:
+        """Answers requests, as long as the line takes them."""
+        if self.node.mute:
+            return
+        while self.wire.wants and self.pipe.queued < LOW_WATER:
+            packed = self.wire.take_requests(1 + (LOW_WATER - self.pipe.queued) // BLOCK_SIZE)
+            frames = self.node.store.frames(packed, self.node.lie)
+            self.wire.uploaded += len(frames) - 13 * (len(packed) // 12)
+            self.pipe.send(frames)
+
+    def shut(self, reason: str) -> None:
+        """Ends the connection here at once, and at the other end when it gets to know."""
+        if self.closed:
+            return
+        self.closed = True
+        self.pipe.close()
+        node, clock = self.node, self.node.swarm.clock
+        if hasattr(self, "peer"):
+            del node.ends[self.peer.key]
+            node.note("leave", self.other.name, reason)
+            node.engine.leave(self.peer, clock.now)
+            for asked in node.asked.values():
+                asked.discard(self.peer.key)
+            if node.engine.candidates.is_banned(self.peer.addr[0]):
+                node.note("ban", self.other.name)
+        clock.after(self.trip, self.twin._lost)
+
+    def _lost(self) -> None:
+        if not self.closed:
+            self.shut("closed by the peer")
+            self.node.settle()
+
+    def witness(self, data: bytes) -> None:
+        """Puts what our wire says into the trace."""
+        node, name = self.node, self.other.name
+        for kind, first, second in messages(data):
+            if kind == REQUEST:
+                asked = node.asked.setdefault(first, set())
+                if self.peer.key not in asked:
+                    if asked:
+                        node.note("share", name, first)
+                    else:
+                        node.note("request", name, first, *self._rarity(first))
+                    asked.add(self.peer.key)
+            elif kind == CANCEL:
+                node.note("cancel", name, first, second)
+            elif kind in FLAGS:
+                node.note(FLAGS[kind], name)
+
+    def _rarity(self, piece: int) -> tuple[int, int]:
+        """How many have this piece, and the least of all others that this peer could give."""
+        rarity, wire = self.node.engine.picker.rarity, self.wire
+        mine = rarity.availability(piece)
+        wanted = rarity.wanted
+        if wire.peer_choking:
+            return mine, mine
+        others = (rarity.availability(i) for i in range(wanted.n) if wanted[i] and wire.bits[i])
+        return mine, min(others, default=mine)
+
+
+def _replace_left(request: AnnounceRequest) -> AnnounceRequest:
+    from dataclasses import replace
+
+    return replace(request, left=0)
