@@ -26,7 +26,12 @@ class Bar:
         name = Column(max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=name),
-            BarColumn(bar_width=None, table_column=Column(min_width=BAR_WIDTH, ratio=1)),
+            BarColumn(
+                bar_width=None,
+                complete_style="cyan",
+                finished_style="green",
+                table_column=Column(min_width=BAR_WIDTH, ratio=1),
+            ),
             TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True)),
             console=self._console,

@@ -74,7 +74,8 @@ async def download(
             if seed or how.ratio is not None or how.seed_for is not None:
                 await until_seeded(torrent, how.display(), ratio=how.ratio, seconds=how.seed_for)
     except asyncio.CancelledError:
-        note("stopped" if done else "saved; re-run to resume")
+        if not how.quiet:
+            note("stopped" if done else "saved; re-run to resume")
         raise
 
 

@@ -14,6 +14,8 @@ from .output import is_live, note
 
 GRACE = 5.0
 """Seconds after the first signal until we leave whatever happens. A session takes 3 at most."""
+PATIENCE = 0.3
+"""Seconds after the first signal until we say that we are still at it."""
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -63,7 +65,7 @@ async def _supervised(
             _unhandle(loop, number)
         if is_live():
             os.write(2, _SHOW_CURSOR)  # past whatever a bar has put in place of sys.stderr
-        note("stopping (once more to leave at once)")
+        loop.call_later(PATIENCE, note, "stopping; once more to leave at once")
         loop.call_later(GRACE, die, signum)
         task.cancel()
 

@@ -68,7 +68,8 @@ async def seed(
                 result(str(options.Address(host, session.port)))
             await until_seeded(torrent, how.display(), ratio=how.ratio, seconds=how.seed_for)
     except asyncio.CancelledError:
-        note("stopped")
+        if how.chatty:
+            note("stopped")
         raise
 
 

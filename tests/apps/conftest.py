@@ -59,7 +59,7 @@ class Programs:
             env=self.environ(**extra),
             input=stdin,
             capture_output=True,
-            timeout=60,
+            timeout=20,
             check=False,
         )
 

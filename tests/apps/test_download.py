@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import functools
+import http.server
 import json
 import os
 import random
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,30 +136,43 @@ def test_a_finished_download_returns_at_once(programs: Programs, seeded: Seeded)
     assert json.loads(again.stdout.splitlines()[-1])["downloaded"] == 0
 
 
-def test_a_url_is_fetched_and_seeding_ends_in_time(programs: Programs, seeded: Seeded) -> None:
-    import functools
-    import http.server
-    import threading
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The base URL of a web server on the test's folder."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    handler = functools.partial(Quiet, directory=str(programs.folder))
+    handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        base = f"http://127.0.0.1:{server.server_port}"
-        done = programs.run(
-            *("get", f"{base}/sample.torrent", "-o", "got", "--seed-for", "0.1s", *LISTEN)
-        )
-        gone = programs.run("get", f"{base}/gone.torrent", "-o", "got", *LISTEN)
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+def test_a_url_is_fetched_and_seeding_ends_in_time(
+    programs: Programs, seeded: Seeded, web: str
+) -> None:
+    args = ("get", f"{web}/sample.torrent", "-o", "got", "--seed-for", "0.1s", *LISTEN)
+    done = programs.run(*args)
     assert done.returncode == 0, done.stderr
     assert same(seeded.data, programs.folder / "got" / "sample")
+
+
+def test_a_url_of_nothing_is_3(programs: Programs, web: str) -> None:
+    gone = programs.run("get", f"{web}/gone.torrent", "-o", "got", *LISTEN)
     assert gone.returncode == 3, gone.stderr
     assert len(gone.stderr.splitlines()) == 1
+
+
+def downloading(programs: Programs, torrent: Path) -> Any:
+    """A download that has begun, from nobody."""
+    process = programs.start("download", torrent, "-o", "got", *LISTEN)
+    assert any(" downloading " in line for line in iter(process.stderr.readline, ""))
+    return process
 
 
 def test_timeout_is_4(programs: Programs, orphan: Path) -> None:
@@ -168,8 +184,7 @@ def test_timeout_is_4(programs: Programs, orphan: Path) -> None:
 
 
 def test_the_first_ctrl_c_saves_and_dies_by_it(programs: Programs, orphan: Path) -> None:
-    process = programs.start("download", orphan, "-o", "got", *LISTEN)
-    assert "downloading" in process.stderr.readline()
+    process = downloading(programs, orphan)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
@@ -180,8 +195,7 @@ def test_the_first_ctrl_c_saves_and_dies_by_it(programs: Programs, orphan: Path)
 
 
 def test_sigterm_ends_by_sigterm(programs: Programs, orphan: Path) -> None:
-    process = programs.start("download", orphan, "-o", "got", *LISTEN)
-    process.stderr.readline()
+    process = downloading(programs, orphan)
     process.terminate()
     assert process.wait(10) == -signal.SIGTERM
     assert "saved" in process.stderr.read()
