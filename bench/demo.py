@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 FILES = {
@@ -32,7 +33,6 @@ FILES = {
     "more/deep/er/c.bin": 56 * MIB - 12_346,
 }
 """The sample: path and bytes, 256 MiB in all; most files share a piece with a neighbour."""
-START_SECONDS = 20
 STOP_SECONDS = 5
 PR_SET_PDEATHSIG = 1
 
@@ -61,7 +61,7 @@ class Demo:
         process = subprocess.Popen(
             [*program(), *args],
             cwd=self.folder,
-            env={**os.environ, "SWARM_STATE_DIR": str(self.folder / "state" / args[0])},
+            env={**os.environ, **self.environ(args[0])},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if server else None,
             text=True,
@@ -70,6 +70,11 @@ class Demo:
         )
         self.running.append(process)
         return process
+
+    def environ(self, command: str) -> dict[str, str]:
+        """Keeps the user's own resume data out of it; finds `swarm` where it is not installed."""
+        path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
+        return {"SWARM_STATE_DIR": str(self.folder / "state" / command), "PYTHONPATH": path}
 
     def run(self, *args: str) -> Usage:
         """Runs one command to its end. Raises `SystemExit` when it fails."""
@@ -165,11 +170,11 @@ def compare(left: Path, right: Path) -> None:
 
 
 def figures(length: int, seconds: float, leecher: Usage, seeder: Usage) -> str:
-    """The closing line. The time is that of the whole command, its start and its end included."""
+    """The closing line. Time, CPU and memory are those of whole processes, start and end included."""
     share = length / GIB
     return (
         f"{length / MIB / seconds:.0f} MiB/s ({length / MIB:.0f} MiB in {seconds:.2f} s, "
-        f"the whole command); CPU-s/GiB: download {leecher.cpu / share:.2f}, "
+        f"start-up included); CPU-s/GiB: download {leecher.cpu / share:.2f}, "
         f"seed {seeder.cpu / share:.2f}; peak RSS: download {leecher.peak / MIB:.0f} MiB, "
         f"seed {seeder.peak / MIB:.0f} MiB"
     )
@@ -192,7 +197,9 @@ def main() -> None:
 
         listen = ("--listen", "127.0.0.1:0")
         # Not verified: it was hashed a moment ago, and the figures are to show the serving.
-        seeder = this.start("seed", "sample.torrent", "--no-verify", *listen, server=True)
+        seeder = this.start(
+            "seed", "sample.torrent", "--no-verify", "--quiet", *listen, server=True
+        )
         print(first_line(seeder.stdout, "seed"))
 
         begun = time.monotonic()
@@ -210,4 +217,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("demo: stopped")
+        print("demo: stopped", file=sys.stderr)
+        sys.exit(130)
