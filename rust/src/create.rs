@@ -1,18 +1,22 @@
 //! The hashes of files that are to become a torrent, by several threads.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use crate::hash::{Hasher, Sum};
+use crate::files::WORTHWHILE;
+use crate::hash::{LANES, Scratch, Sum, side_by_side};
 use crate::layout::Layout;
 use crate::platform::{self, CANCELED, Errno, TOO_SHORT};
 use crate::workers::locked;
 
-const CHUNK: usize = 512 << 10;
+/// Files that one thread keeps open: neighbouring pieces, read in turns, may lie in several.
+const OPEN_FILES: usize = 8;
 /// Neighbouring bytes that one thread takes at a time (or one piece, if that is larger).
 const UNIT: u64 = 8 << 20;
 
@@ -92,62 +96,91 @@ impl Create {
         let pieces = self.layout.pieces() as usize;
         let piece_size = u64::from(self.layout.piece_size(0)).max(1);
         let unit = (UNIT / piece_size).max(1) as usize;
-        let mut chunk = vec![0; CHUNK];
-        let mut open = None;
+        let mut scratch = Scratch::new();
+        let mut open = VecDeque::new();
         loop {
-            // Capped below the end, so that the counter cannot overflow.
+            // Capped at the end, so that the counter cannot overflow.
             let claim = |next: usize| (next < pieces).then(|| (next + unit).min(pieces));
             let claimed = self
                 .next
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
             let Ok(first) = claimed else {
-                return open.map_or(Ok(()), |open| self.unchanged(&open));
+                return open.iter().try_for_each(|open| self.unchanged(open));
             };
             let mut sums = Vec::with_capacity(unit * size_of::<Sum>());
-            for piece in first..(first + unit).min(pieces) {
-                sums.extend(self.hash(piece as u32, &mut open, &mut chunk)?);
+            let mut rest = first as u32..(first + unit).min(pieces) as u32;
+            self.will_need(&rest, &mut open)?;
+            while !rest.is_empty() {
+                let group = self.layout.equals(rest.clone(), LANES);
+                rest.start = group.end;
+                let size = self.layout.piece_size(group.start) as usize;
+                let read = |lane: usize, offset: usize, into: &mut [u8]| {
+                    let start = self.layout.piece_offset(group.start + lane as u32);
+                    self.read(start + offset as u64, into, &mut open)?;
+                    Ok(true)
+                };
+                let group = side_by_side(group.len(), size, &mut scratch, read)?;
+                sums.extend(group.into_iter().flatten().flatten());
             }
             let at = first * size_of::<Sum>();
             locked(&self.sums)[at..at + sums.len()].copy_from_slice(&sums);
         }
     }
 
-    fn hash(&self, piece: u32, open: &mut Option<Open>, chunk: &mut [u8]) -> Result<Sum, Trouble> {
-        let mut hasher = Hasher::default();
-        let offset = self.layout.piece_offset(piece);
-        let size = self.layout.piece_size(piece) as usize;
-        for span in self.layout.spans(offset, size) {
-            if open.as_ref().is_none_or(|open| open.index != span.file) {
-                let next = self.open(span.file)?;
-                if let Some(last) = open.replace(next) {
-                    self.unchanged(&last)?;
-                }
-            }
-            let Some(Open { file, .. }) = open else {
-                continue;
-            };
-            let mut at = span.offset;
-            let mut left = span.length;
-            while left > 0 {
-                if self.progress.canceled.load(Ordering::Relaxed) {
-                    return Err(Trouble {
-                        errno: CANCELED,
-                        reason: None,
-                        path: None,
-                    });
-                }
-                let now = &mut chunk[..left.min(CHUNK)];
-                platform::read_at(file, &mut [IoSliceMut::new(now)], at)
-                    .map_err(|errno| self.trouble(span.file, errno))?;
-                hasher.update(now);
-                at += now.len() as u64;
-                left -= now.len();
-                self.progress
-                    .done
-                    .fetch_add(now.len() as u64, Ordering::Relaxed);
+    fn read(
+        &self,
+        offset: u64,
+        mut into: &mut [u8],
+        open: &mut VecDeque<Open>,
+    ) -> Result<(), Trouble> {
+        if self.progress.canceled.load(Ordering::Relaxed) {
+            return Err(Trouble {
+                errno: CANCELED,
+                reason: None,
+                path: None,
+            });
+        }
+        for span in self.layout.spans(offset, into.len()) {
+            let file = self.handle(span.file, open)?;
+            let (now, rest) = std::mem::take(&mut into).split_at_mut(span.length);
+            into = rest;
+            let buffers = &mut [IoSliceMut::new(now)];
+            platform::read_at(file, buffers, span.offset)
+                .map_err(|errno| self.trouble(span.file, errno))?;
+            let length = span.length as u64;
+            self.progress.done.fetch_add(length, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Starts to read ahead what these pieces are made of.
+    fn will_need(&self, pieces: &Range<u32>, open: &mut VecDeque<Open>) -> Result<(), Trouble> {
+        let start = self.layout.piece_offset(pieces.start);
+        let length = self.layout.size(pieces) as usize;
+        for span in self.layout.spans(start, length) {
+            if span.length >= WORTHWHILE {
+                let file = self.handle(span.file, open)?;
+                platform::will_need(file, span.offset, span.length as u64);
             }
         }
-        Ok(hasher.finish())
+        Ok(())
+    }
+
+    /// The open file, one of the few that a thread keeps.
+    fn handle<'a>(&self, index: usize, open: &'a mut VecDeque<Open>) -> Result<&'a File, Trouble> {
+        let place = match open.iter().position(|open| open.index == index) {
+            Some(place) => place,
+            None => {
+                if open.len() == OPEN_FILES
+                    && let Some(last) = open.pop_front()
+                {
+                    self.unchanged(&last)?;
+                }
+                open.push_back(self.open(index)?);
+                open.len() - 1
+            }
+        };
+        Ok(&open[place].file)
     }
 
     fn open(&self, index: usize) -> Result<Open, Trouble> {

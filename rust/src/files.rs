@@ -12,6 +12,9 @@ use crate::layout::{Layout, Span};
 use crate::platform::{self, Access, Errno};
 use crate::workers::locked;
 
+/// Bytes of one file from which on it pays to announce that they will be read.
+pub(crate) const WORTHWHILE: usize = 512 << 10;
+
 /// What went wrong where, in terms of the torrent's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -228,6 +231,18 @@ impl Files {
             platform::write_at(&file, now, span.offset).map_err(Fault::at(span, "write"))?;
         }
         Ok(())
+    }
+
+    /// Starts to read ahead. What cannot be read fails when it is read.
+    pub(crate) fn will_need(&self, offset: u64, length: usize) {
+        for span in self.layout.spans(offset, length) {
+            if span.length >= WORTHWHILE
+                && !self.is_pad(span.file)
+                && let Ok(file) = self.open(span.file, Access::Read)
+            {
+                platform::will_need(&file, span.offset, span.length as u64);
+            }
+        }
     }
 
     /// Fills `buffers` with one unbroken stretch of the stream from `offset` on. With `cached`, fails

@@ -1,5 +1,7 @@
 //! Where the torrent's byte stream lies in its files and pieces. Pure arithmetic.
 
+use std::ops::Range;
+
 /// A stretch of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -59,6 +61,20 @@ impl Layout {
     pub(crate) fn piece_size(&self, piece: u32) -> u32 {
         let rest = self.length().saturating_sub(self.piece_offset(piece));
         rest.min(u64::from(self.piece_length)) as u32
+    }
+
+    /// How many bytes the pieces have together.
+    pub(crate) fn size(&self, pieces: &Range<u32>) -> u64 {
+        let end = self.piece_offset(pieces.end).min(self.length());
+        end.saturating_sub(self.piece_offset(pieces.start))
+    }
+
+    /// The first of `pieces`, at most `most`, that all have the same size.
+    pub(crate) fn equals(&self, pieces: Range<u32>, most: usize) -> Range<u32> {
+        let size = self.piece_size(pieces.start);
+        let same = |&piece: &u32| self.piece_size(piece) == size;
+        let count = pieces.clone().take_while(same).take(most).count();
+        pieces.start..pieces.start + count as u32
     }
 
     /// The files that `length` bytes at `offset` of the stream touch, in order.
@@ -140,6 +156,11 @@ mod tests {
         assert_eq!(layout.pieces(), 3);
         let sizes: Vec<u32> = (0..4).map(|piece| layout.piece_size(piece)).collect();
         assert_eq!(sizes, [16, 16, 1, 0]);
+        assert_eq!(layout.size(&(0..2)), 32);
+        assert_eq!(layout.size(&(1..3)), 17);
+        assert_eq!(layout.equals(0..3, 3), 0..2);
+        assert_eq!(layout.equals(0..3, 1), 0..1);
+        assert_eq!(layout.equals(2..3, 3), 2..3);
     }
 
     #[test]

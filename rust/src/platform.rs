@@ -9,7 +9,9 @@ mod imp;
 #[path = "platform/windows.rs"]
 mod imp;
 
-pub(crate) use imp::{Map, open_below, open_plain, read_at, read_cached_at, still_there, write_at};
+pub(crate) use imp::{
+    Map, open_below, open_plain, read_at, read_cached_at, still_there, will_need, write_at,
+};
 
 /// A C error number, as Python's `errno` module names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

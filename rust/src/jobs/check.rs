@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::files::Fault;
-use crate::hash::Hasher;
+use crate::hash::{LANES, Scratch, side_by_side};
 use crate::platform::{CANCELED, NOT_FOUND, TOO_SHORT};
 use crate::ring::Outcome;
 use crate::storage::Storage;
@@ -13,8 +13,6 @@ use crate::workers::{guarded, locked};
 
 /// Bytes of neighbouring pieces that make one unit (or one piece, if that is larger).
 const UNIT: u64 = 4 << 20;
-/// Read at a time: large enough for the disk, small enough to be hashed from the L2 cache.
-const CHUNK: usize = 256 << 10;
 
 /// Pieces to be checked together; neighbours, all of them wanted.
 pub(crate) struct Unit(Range<u32>);
@@ -138,45 +136,39 @@ impl Check {
         Some(Unit(first..end))
     }
 
+    /// A bit for each piece of the unit. What is not there, or only in part, is not good; that is
+    /// no error.
     fn hash(&self, Unit(pieces): Unit) -> Result<Vec<u8>, Fault> {
+        let files = &self.storage.files;
         let mut bits = vec![0; pieces.len().div_ceil(8)];
-        let mut chunk = vec![0; CHUNK];
-        let mut hasher = Hasher::default();
-        for (index, piece) in pieces.enumerate() {
-            if self.canceled.load(Ordering::Acquire) {
-                return Err(Fault::of(CANCELED, "check"));
+        let mut scratch = Scratch::new();
+        let start = files.layout.piece_offset(pieces.start);
+        files.will_need(start, files.layout.size(&pieces) as usize);
+        let mut next = pieces.start;
+        while next < pieces.end {
+            let group = files.layout.equals(next..pieces.end, LANES);
+            let size = files.layout.piece_size(next) as usize;
+            let read = |lane: usize, offset: usize, into: &mut [u8]| {
+                if self.canceled.load(Ordering::Acquire) {
+                    return Err(Fault::of(CANCELED, "check"));
+                }
+                let start = files.layout.piece_offset(group.start + lane as u32);
+                match files.read(start + offset as u64, vec![into], false) {
+                    Ok(()) => Ok(true),
+                    Err(fault) if [NOT_FOUND, TOO_SHORT].contains(&fault.errno) => Ok(false),
+                    Err(fault) => Err(fault),
+                }
+            };
+            let sums = side_by_side(group.len(), size, &mut scratch, read)?;
+            for (piece, sum) in group.clone().zip(sums) {
+                let digest = &self.digests[piece as usize * 20..][..20];
+                if sum.is_some_and(|sum| sum == digest) {
+                    let index = (piece - pieces.start) as usize;
+                    bits[index / 8] |= 0x80 >> (index % 8);
+                }
             }
-            if self.piece_is_good(piece, &mut hasher, &mut chunk)? {
-                bits[index / 8] |= 0x80 >> (index % 8);
-            }
+            next = group.end;
         }
         Ok(bits)
-    }
-
-    /// What is not there, or only in part, is not good; that is no error.
-    fn piece_is_good(
-        &self,
-        piece: u32,
-        hasher: &mut Hasher,
-        chunk: &mut [u8],
-    ) -> Result<bool, Fault> {
-        let files = &self.storage.files;
-        let mut offset = files.layout.piece_offset(piece);
-        let mut left = files.layout.piece_size(piece) as usize;
-        while left > 0 {
-            let now = &mut chunk[..left.min(CHUNK)];
-            match files.read(offset, vec![&mut *now], false) {
-                Ok(()) => hasher.update(now),
-                Err(fault) if fault.errno == NOT_FOUND || fault.errno == TOO_SHORT => {
-                    hasher.finish();
-                    return Ok(false);
-                }
-                Err(fault) => return Err(fault),
-            }
-            offset += now.len() as u64;
-            left -= now.len();
-        }
-        let digest = &self.digests[piece as usize * 20..][..20];
-        Ok(hasher.finish() == digest)
     }
 }

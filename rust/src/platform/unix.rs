@@ -145,6 +145,17 @@ fn fill(
     Ok(())
 }
 
+/// Starts to read ahead, so that reads in turns at several places cost no seeks.
+#[cfg(target_os = "linux")]
+pub(crate) fn will_need(file: &File, offset: u64, length: u64) {
+    let length = std::num::NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, offset, length, rustix::fs::Advice::WillNeed);
+}
+
+/// Other systems notice by themselves, or they do not.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
+
 /// Writes all of `bytes` at `offset`; short writes and interruptions are looped.
 pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {

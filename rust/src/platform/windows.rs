@@ -88,6 +88,9 @@ pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Resu
     Err(Errno(libc::EAGAIN))
 }
 
+/// Windows notices by itself, or it does not.
+pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
+
 /// Writes all of `bytes` at `offset`.
 pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
