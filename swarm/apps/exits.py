@@ -49,8 +49,6 @@ _KINDS: tuple[tuple[type[BaseException], Exit], ...] = (
     (swarm.TorrentRemoved, Exit.UNFINISHED),
     (TimeoutError, Exit.TIMEOUT),
     (ConnectionError, Exit.NETWORK),
-    (FileNotFoundError, Exit.SOURCE),
-    (IsADirectoryError, Exit.SOURCE),
 )
 _ERRNOS = {
     errno.ENOSPC: Exit.DISK,

@@ -87,6 +87,6 @@ def test_the_folder_one_is_in(
 def test_nothing_is_left_when_it_cannot_be_written(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert start(["create", "holiday", "-o", "no/such/x.torrent", "-q"]) == 3
+    assert start(["create", "holiday", "-o", "no/such/x.torrent", "-q"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert sorted(path.name for path in folder.parent.iterdir()) == ["holiday"]

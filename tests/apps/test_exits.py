@@ -28,7 +28,7 @@ def failed(cause: BaseException | None) -> swarm.TorrentFailed:
         (swarm.BencodeError("m", 7), 3),
         (swarm.MetainfoError("m", "pieces"), 3),
         (swarm.MagnetError("m"), 3),
-        (FileNotFoundError(errno.ENOENT, "gone", "f"), 3),
+        (FileNotFoundError(errno.ENOENT, "no folder to write to", "f"), 1),
         (TimeoutError(), 4),
         (swarm.TrackerError("m", "u"), 5),
         (ConnectionRefusedError(), 5),
