@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +67,8 @@ class Metainfo(_Metainfo):
         own; `progress` is called with bytes hashed and bytes in all. Raises `SourceError` naming the
         file that could not be read or that changed meanwhile.
         """
+        import asyncio
+
         from .make import Making
 
         making = await asyncio.to_thread(Making, Path(root).expanduser(), piece_length)

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bits import Bits
-from ._wire import EXTENDED, Wire
 from .claims import Claims
 from .engine.announce import Announce
 from .engine.peer import Peer
 from .engine.torrent import Torrent as Engine
-from .errors import ProtocolError, StorageError, TrackerError
+from .errors import StorageError, TrackerError
 from .events import (
     PeerAddr,
-    PeerJoined,
-    PeerLeft,
     PieceFailed,
     PieceVerified,
     TorrentDone,
@@ -26,11 +23,7 @@ from .events import (
     TrackerAnswered,
     TrackerFailed,
 )
-from .net.listen import dial
-from .net.peer import Connection
-from .proto.extension import HANDSHAKE, ExtendedHandshake
-from .proto.fast import allowed_fast_set
-from .proto.handshake import Handshake
+from .peering import Peering
 from .proto.metainfo import Metainfo
 from .proto.tracker import AnnounceRequest
 from .store.disk import Storage, Verdict
@@ -71,8 +64,8 @@ class Runner:
         self.totals = (0, 0, 0)
         self._verify = verify
         self._claims = Claims(session.state_dir, meta, dest)
-        self._storage: Storage | None = None
-        self._dialling = 0
+        self.storage: Storage | None = None
+        self.peering = Peering(self)
         self._peers_given: list[tuple[str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
@@ -108,7 +101,7 @@ class Runner:
     async def _open(self) -> None:
         try:
             await asyncio.to_thread(self._claims.acquire)
-            self._storage = self.session.disk.open(self.meta, self.dest, writable=True)
+            self.storage = self.session.disk.open(self.meta, self.dest, writable=True)
             await self._establish()
         except StorageError as error:
             self._fail(error)
@@ -125,13 +118,12 @@ class Runner:
         self._set_state("seeding" if self.complete else "downloading")
         self.engine.candidates.add(self._peers_given, "user", loop.time())
         self.engine.start(loop.time())
-        if not self.complete:
-            self._spawn(self._claim_regularly())
+        self._spawn(self._claim_regularly())
         self._wake()
 
     async def _establish(self) -> None:
         """Finds out which pieces are here: claimed ones are trusted, doubtful ones are hashed."""
-        assert self._storage is not None
+        assert self.storage is not None
         if self._verify is False:
             self.have.fill()
         elif self._verify is True:
@@ -142,16 +134,15 @@ class Runner:
             if any(doubtful):
                 await self._check(doubtful)
         self._verify = None
-        await self._claim(clean=False)
 
     async def _check(self, todo: bytes | None) -> None:
-        assert self._storage is not None
+        assert self.storage is not None
 
         def progress(done: int, total: int) -> None:
             self.checked = done / total if total else 1.0
 
         self.checked = 0.0
-        self._adopt(await self._storage.check(todo, progress))
+        self._adopt(await self.storage.check(todo, progress))
 
     def _adopt(self, good: bytes) -> None:
         found = Bits(self.meta.piece_count, good)
@@ -175,7 +166,7 @@ class Runner:
             self._set_state("paused")
         for task in self._tasks - set(stopping):
             task.cancel()
-        if opened and self._storage is not None:
+        if opened and self.storage is not None:
             try:
                 await self._claim(clean=True)
             except StorageError as error:
@@ -194,7 +185,7 @@ class Runner:
             self._timer, self._timer_at = None, float("inf")
 
     async def _close_storage(self) -> None:
-        storage, self._storage, self.engine = self._storage, None, None
+        storage, self.storage, self.engine = self.storage, None, None
         if storage is not None:
             await storage.close()
         self._claims.release()
@@ -233,10 +224,10 @@ class Runner:
 
     async def _claim(self, *, clean: bool) -> None:
         """Data first, then the claim."""
-        if self._storage is None:
+        if self.storage is None:
             return
         pieces = bytes(self.have)
-        await self._storage.sync()
+        await self.storage.sync()
         downloaded, uploaded, _ = self.totals
         save = partial(
             self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
@@ -244,16 +235,20 @@ class Runner:
         await asyncio.to_thread(save)
 
     async def _claim_regularly(self) -> None:
-        claimed = self.have.count
-        while not self.complete:
-            await asyncio.sleep(self.session.settings.resume_interval)
-            if self.have.count != claimed:
-                claimed = self.have.count
-                try:
+        """Claims what was found at the start, then what came since, until nothing is missing."""
+        claimed = -1
+        try:
+            while True:
+                if self.have.count != claimed:
+                    claimed = self.have.count
                     await self._claim(clean=False)
-                except StorageError as error:
-                    self._fail(error)
+                if claimed == self.meta.piece_count:
                     return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.session.settings.resume_interval):
+                        await self.changed.wait()
+        except StorageError as error:
+            self._fail(error)
 
     # ------------------------------------------------------------ time
 
@@ -274,10 +269,10 @@ class Runner:
         if self.engine is None:
             return
         room = self.session.room_to_dial()
-        room = min(room, self.session.settings.max_peers_per_torrent - self._dialling)
+        room = min(room, self.session.settings.max_peers_per_torrent - self.peering.dialling)
         now = asyncio.get_running_loop().time()
         for addr in self.engine.dials(now, room):
-            self._spawn(self._dial(addr))
+            self._spawn(self.peering.dial(addr))
 
     def arm(self) -> None:
         """Sets the timer to the engine's next deadline."""
@@ -350,137 +345,12 @@ class Runner:
         return infohash
 
     def add_peer(self, addr: tuple[str, int]) -> None:
+        """Try this address, now or once the torrent runs."""
         if self.engine is None:
             self._peers_given.append(addr)
         else:
             self.engine.candidates.add([addr], "user", asyncio.get_running_loop().time())
             self.work()
-
-    async def _dial(self, addr: tuple[str, int]) -> None:
-        session = self.session
-        timeout = session.settings.handshake_timeout
-        self._dialling += 1
-        session.dialling += 1
-        made: list[Connection] = []
-
-        def factory() -> Connection:
-            made.append(Connection(session, timeout, self.opening()))
-            made[0].dialled = (self, addr)
-            return made[0]
-
-        try:
-            await dial(factory, addr, source=session.host, timeout=session.settings.connect_timeout)
-        except (OSError, TimeoutError):
-            self.on_unreachable(addr)
-        finally:
-            self._dialling -= 1
-            session.dialling -= 1
-
-    def on_unreachable(self, addr: tuple[str, int]) -> None:
-        """A dial failed, or its connection ended before the handshake did."""
-        if self.engine is not None:
-            self.engine.candidates.failed(addr, asyncio.get_running_loop().time())
-
-    def opening(self) -> Handshake:
-        """Our side of the handshake."""
-        return Handshake(self.infohash, self.session.peer_id)
-
-    def on_handshake(self, connection: Connection, theirs: Handshake) -> None:
-        """Takes a connection in, or raises `ProtocolError` with the reason not to."""
-        engine = self.engine
-        session = self.session
-        now = asyncio.get_running_loop().time()
-        if engine is None or not engine.running:
-            raise ProtocolError("not running")
-        if theirs.peer_id == session.peer_id:
-            if connection.outgoing:
-                engine.candidates.refuse(connection.addr)
-            raise ProtocolError("connected to ourselves")
-        if engine.candidates.is_banned(connection.addr[0]):
-            raise ProtocolError("banned")
-        if len(engine.peers) >= session.settings.max_peers_per_torrent:
-            raise ProtocolError("enough peers")
-        twin = engine.by_id(theirs.peer_id)
-        if twin is not None:
-            # Both ends keep the connection that the larger peer id has opened.
-            if twin.outgoing == connection.outgoing or twin.outgoing == (
-                session.peer_id > theirs.peer_id
-            ):
-                raise ProtocolError("connected twice")
-            self.close(twin, "connected twice")
-        if not connection.outgoing:
-            connection.greet(self.opening())
-        wire = Wire(
-            session.next_key(),
-            self.have,
-            engine.picker.rarity,
-            session.dirty,
-            piece_length=self.meta.piece_length,
-            length=self.meta.length,
-            fast=theirs.fast,
-            request_queue=session.settings.request_queue,
-        )
-        peer = Peer(
-            wire,
-            addr=connection.addr,
-            peer_id=theirs.peer_id,
-            outgoing=connection.outgoing,
-            now=now,
-        )
-        wire.owner = peer
-        session.connections[wire.key] = connection
-        assert self._storage is not None
-        connection.attach(wire, peer, self._storage.read)
-        connection.runner = self
-        engine.join(peer, now)
-        if theirs.extended:
-            self._send_extended(peer)
-        if theirs.fast and self.complete:
-            chosen = allowed_fast_set(self.infohash, peer.addr[0], self.meta.piece_count)
-            wire.send_allowed_fast(chosen)
-        session.bus.publish(PeerJoined(self.handle, PeerAddr(*peer.addr), peer.outgoing))
-
-    def _send_extended(self, peer: Peer) -> None:
-        said = ExtendedHandshake(
-            client=CLIENT,
-            request_queue=self.session.settings.request_queue,
-            port=self.session.port,
-            your_ip=peer.addr[0],
-            upload_only=self.complete,
-        )
-        peer.extended = True
-        peer.wire.send_extended(HANDSHAKE, said.encode())
-
-    def on_wire(self, connection: Connection, events: int) -> None:
-        """A connection of ours received something."""
-        engine, peer = self.engine, connection.peer
-        if engine is None or not engine.running:
-            return
-        now = asyncio.get_running_loop().time()
-        if events & EXTENDED:
-            for kind, payload in peer.wire.take_extended():
-                if kind == HANDSHAKE:
-                    self._on_extended(peer, ExtendedHandshake.parse(payload), now)
-        if not connection.closed:
-            engine.on_wire(peer, events, now)
-        self.arm()
-
-    def _on_extended(self, peer: Peer, said: ExtendedHandshake, now: float) -> None:
-        assert self.engine is not None
-        peer.client = said.client
-        peer.request_queue = said.request_queue
-        if peer.announced is None and said.port:
-            peer.announced = (peer.addr[0], said.port)
-            self.engine.candidates.connected(peer.announced, now)
-        if said.upload_only:
-            self.engine.set_upload_only(peer, now)
-
-    def on_lost(self, peer: Peer, reason: str) -> None:
-        """A connection of ours has ended."""
-        if self.engine is not None:
-            self.engine.leave(peer, asyncio.get_running_loop().time())
-        banned = self.engine is not None and self.engine.candidates.is_banned(peer.addr[0])
-        self.session.bus.publish(PeerLeft(self.handle, PeerAddr(*peer.addr), reason, banned))
 
     # ------------------------------------------------------------ what the engine asks for (Host)
 
@@ -488,13 +358,13 @@ class Runner:
         return self.session.pool.checkout(size)
 
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
-        assert self._storage is not None
+        assert self.storage is not None
         digest = self.meta.piece_hash(piece) if last else None
-        done = partial(self._on_commit, self._storage, piece)
-        self._storage.commit(piece, offset, slot, length, digest, done)
+        done = partial(self._on_commit, self.storage, piece)
+        self.storage.commit(piece, offset, slot, length, digest, done)
 
     def _on_commit(self, storage: Storage, piece: int, verdict: Verdict | StorageError) -> None:
-        if storage is not self._storage or self.engine is None:
+        if storage is not self.storage or self.engine is None:
             return
         now = asyncio.get_running_loop().time()
         if isinstance(verdict, StorageError):
@@ -508,8 +378,8 @@ class Runner:
         self.session.settle_soon()
 
     def forget_piece(self, piece: int) -> None:
-        if self._storage is not None:
-            self._storage.forget(piece)
+        if self.storage is not None:
+            self.storage.forget(piece)
 
     def close(self, peer: Peer, reason: str) -> None:
         connection = self.session.connections.get(peer.key)
@@ -523,18 +393,9 @@ class Runner:
 
     def completed(self) -> None:
         assert self.engine is not None
-        for peer in self.engine.peers.values():
-            if peer.extended:
-                self._send_extended(peer)
+        self.peering.announce_upload_only()
         self._set_state("seeding")
         self.session.bus.publish(TorrentDone(self.handle))
-        self._spawn(self._claim_complete())
-
-    async def _claim_complete(self) -> None:
-        try:
-            await self._claim(clean=False)
-        except StorageError as error:
-            self._fail(error)
 
     def verified(self, piece: int) -> None:
         if self.session.bus.wanted(PieceVerified):

@@ -208,30 +208,29 @@ class Session:
         return connection
 
     def on_handshake(self, connection: Connection, handshake: Handshake) -> None:
-        if connection.dialled is not None:
-            runner: Runner | None = connection.dialled[0]
-            if runner is not None and runner.infohash != handshake.infohash:
-                raise ProtocolError("answered for another torrent")
-        else:
-            runner = self._runners.get(handshake.infohash)
-        if runner is None or len(self.connections) >= self.settings.max_peers:
-            raise ProtocolError("no such torrent" if runner is None else "enough peers")
-        runner.on_handshake(connection, handshake)
+        runner = self._runners.get(handshake.infohash)
+        if runner is None:
+            raise ProtocolError("no such torrent")
+        if connection.dialled is not None and connection.dialled[0] is not runner.peering:
+            raise ProtocolError("answered for another torrent")
+        if len(self.connections) >= self.settings.max_peers:
+            raise ProtocolError("enough peers")
+        runner.peering.on_handshake(connection, handshake)
         self._pending.discard(connection)
         runner.arm()
 
     def on_wire(self, connection: Connection, events: int) -> None:
         if events:
-            connection.runner.on_wire(connection, events)
+            connection.owner.on_wire(connection, events)
 
     def on_lost(self, connection: Connection, reason: str) -> None:
         self._pending.discard(connection)
         if connection.wire is not None:
             self.connections.pop(connection.wire.key, None)
-            connection.runner.on_lost(connection.peer, reason)
+            connection.owner.on_lost(connection.peer, reason)
         elif connection.dialled is not None:
-            runner, addr = connection.dialled
-            runner.on_unreachable(addr)
+            peering, addr = connection.dialled
+            peering.on_unreachable(addr)
 
     def settle(self) -> None:
         """Writes the output of every wire that has some."""

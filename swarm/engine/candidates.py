@@ -12,12 +12,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 Addr = tuple[str, int]
 
-FIRST_RETRY = 30.0
+FIRST_RETRY = 5.0
 """Seconds before the second dial; each further failure doubles it."""
 LONGEST_RETRY = 3600.0
-MOST_FAILURES = 8
+MOST_FAILURES = 10
 """Failures in a row after which an address is forgotten."""
-REDIAL = 5.0
+REDIAL = 2.0
 """Seconds before a peer that was useful is dialled again."""
 MOST_BANS = 10_000
 LONGEST_HOST = 64

@@ -76,10 +76,13 @@ class Flight:
             fill = self._next(peer)
             if fill is None:
                 return
+            before = wire.outstanding
             wire.assign(fill)
             wire.refill()
             # Only who was chosen to help asks again: not the late ones for what the helper was asked.
             fill.endgame = False
+            if wire.outstanding == before:
+                return
 
     def _next(self, peer: Peer) -> Fill | None:
         if peer.parole:
@@ -89,9 +92,13 @@ class Flight:
         return self._open(peer) or self._rescue(peer)
 
     def _offers(self, wire: Wire, fill: Fill) -> bool:
+        return self._has(wire, fill) and fill not in wire.fills
+
+    @staticmethod
+    def _has(wire: Wire, fill: Fill) -> bool:
         if wire.peer_choking and fill.piece not in wire.allowed_fast:
             return False
-        return wire.bits[fill.piece] and fill not in wire.fills
+        return wire.bits[fill.piece]
 
     def _grow(self, peer: Peer) -> bool:
         """The next slot for a piece this peer fetches already."""
@@ -154,32 +161,30 @@ class Flight:
 
     def _take_over(self, peer: Peer) -> Fill | None:
         """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
-        fills = [f for f in self.fills.values() if not f.exclusive and self._offers(peer.wire, f)]
+        wire = peer.wire
+        fills = [fill for fill in self.fills.values() if not fill.exclusive]
+        fills = [fill for fill in fills if self._has(wire, fill) and not wire.awaits(fill)]
         fill = max(fills, key=self._due, default=None)
         if fill is None:
             return None
-        work = (peer.wire.outstanding + fill.missing) * BLOCK_SIZE
+        work = (wire.outstanding + fill.missing) * BLOCK_SIZE
         mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
-        if self._due(fill) < 2 * mine:
+        if self._due(fill) < 3 * mine:
             return None
         if not peer.pace:
-            fill.endgame = True  # nobody knows yet whether it keeps its word: ask twice
+            fill.endgame = not wire.outstanding  # it may not keep its word: ask twice, but little
             return fill
-        for wire in list(fill.wires):
+        for other in list(fill.wires):
             # Cancelled before it is sent, no block comes twice; what it would send by then, it sends.
-            wire.spare(fill, 0 if wire.owner.snubbed else int(wire.owner.pace * mine / BLOCK_SIZE))
+            holder: Peer = other.owner
+            other.spare(fill, 0 if holder.snubbed else int(holder.pace * mine / BLOCK_SIZE))
         return fill
 
     @staticmethod
     def _due(fill: Fill) -> float:
         """In how many seconds the first of its peers is through with what it was asked."""
-        return min(
-            (
-                float("inf") if wire.owner.snubbed else wire.owner.eta(wire.outstanding * BLOCK_SIZE)
-                for wire in fill.wires
-            ),
-            default=0.0,
-        )
+        holders: list[Peer] = [wire.owner for wire in fill.wires if wire.awaits(fill)]
+        return min((holder.due for holder in holders), default=0.0)
 
     def _restart(self, peer: Peer) -> Fill | None:
         """For a peer on parole: an orphan, from the start, so that all of it is the peer's."""
@@ -248,7 +253,9 @@ class Flight:
 
     def verdict(self, piece: int, good: bool) -> set[int]:
         """A piece was hashed. Returns the keys of the peers that its bytes came from."""
-        fill = self.judged.pop(piece)
+        fill = self.judged.pop(piece, None)
+        if fill is None:  # given up meanwhile
+            return set()
         if good:
             self.picker.done(piece)
         else:

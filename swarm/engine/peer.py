@@ -103,6 +103,11 @@ class Peer:
             return size / self.pace
         return 0.0 if self.waited < PATIENCE else float("inf")
 
+    @property
+    def due(self) -> float:
+        """Seconds until it is through with what it was asked."""
+        return float("inf") if self.snubbed else self.eta(self.wire.outstanding * BLOCK_SIZE)
+
     def sample(self, now: float) -> None:
         """Reads the wire's counters: rates, and when it last moved."""
         wire = self.wire

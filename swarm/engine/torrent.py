@@ -30,7 +30,7 @@ HAVE_DELAY = 0.1
 NOISE_LIMIT = 2000
 """Messages a second that move nothing forward before a peer is closed."""
 STRIKES = 2
-"""Bad pieces from a peer alone before it is banned."""
+"""Bad pieces before a peer is banned: its own ones, or one of its own after a shared one."""
 
 
 class Host(Buffers, Protocol):
@@ -119,7 +119,8 @@ class Torrent:
 
     def deadline(self) -> float:
         """When `tick` wants to be called next."""
-        return min(self._tick_at, self._haves_at)
+        choke_at = self._choker.deadline() if self.running else float("inf")
+        return min(self._tick_at, self._haves_at, choke_at)
 
     def totals(self) -> tuple[int, int, int]:
         """Bytes of payload downloaded, uploaded and wasted since the start."""
@@ -155,11 +156,35 @@ class Torrent:
         if self.running:
             self._feed_idle()
             if was_unchoked:
-                self._choke(now)
+                self._choker.hurry(now)
 
-    def by_id(self, peer_id: bytes) -> Peer | None:
-        """The connected peer with this id."""
-        return next((peer for peer in self.peers.values() if peer.peer_id == peer_id), None)
+    def refusal(
+        self, peer_id: bytes, addr: tuple[str, int], *, outgoing: bool, our_id: bytes
+    ) -> str | None:
+        """Why this connection is not to be taken in; None if it is. May close its twin."""
+        if not self.running:
+            return "not running"
+        if peer_id == our_id:
+            if outgoing:
+                self.candidates.refuse(addr)
+            return "connected to ourselves"
+        if self.candidates.is_banned(addr[0]):
+            return "banned"
+        twin = next((peer for peer in self.peers.values() if peer.peer_id == peer_id), None)
+        if twin is not None:
+            # Both ends must keep the same one: that which the larger peer id has opened.
+            if twin.outgoing == outgoing or twin.outgoing == (our_id > peer_id):
+                return "connected twice"
+            self._host.close(twin, "connected twice")
+        elif len(self.peers) >= self._settings.max_peers_per_torrent:
+            return "enough peers"
+        return None
+
+    def set_address(self, peer: Peer, port: int, now: float) -> None:
+        """The peer that dialled us said where it listens (BEP 10)."""
+        if peer.announced is None:
+            peer.announced = (peer.addr[0], port)
+            self.candidates.connected(peer.announced, now)
 
     # ------------------------------------------------------------ what wires report
 
@@ -181,7 +206,7 @@ class Torrent:
         if events & _wire.INTEREST:
             unchoked = sum(not other.wire.am_choking for other in self.peers.values())
             if not wire.peer_interested or unchoked < self._settings.upload_slots:
-                self._choke(now)
+                self._choker.hurry(now)
         if events & _wire.REQUESTS:
             self._host.serve(peer)
         if wire.hungry:
@@ -240,10 +265,10 @@ class Torrent:
             if len(keys) > 1:
                 peer.parole = True
                 continue
-            peer.strikes += 1
+            peer.strikes += 1 + peer.parole  # on parole it had its part in a bad piece before
             if peer.strikes >= STRIKES:
                 self.candidates.ban(peer.addr[0])
-                self._host.close(peer, f"{peer.strikes} bad pieces")
+                self._host.close(peer, "bad pieces")
         self._feed_idle()
 
     def _known(self, keys: set[int]) -> list[Peer]:
@@ -258,7 +283,11 @@ class Torrent:
         """Does what is due: haves, and once a second rates, pipelines, time-outs and choking."""
         if self._haves_at <= now:
             self._push_haves()
-        if self._tick_at > now or not self.running:
+        if not self.running:
+            return
+        if self._choker.deadline() <= now:
+            self._choke(now)
+        if self._tick_at > now:
             return
         self._tick_at = now + TICK
         asked = sum(1 for peer in self.peers.values() if peer.wire.outstanding) or 1
@@ -269,8 +298,6 @@ class Torrent:
                 self._host.close(peer, reason)
                 continue
             self._care(peer, share, now)
-        if self._choker.deadline() <= now:
-            self._choke(now)
         self._feed_idle()
 
     def _offence(self, peer: Peer, now: float) -> str | None:
@@ -302,7 +329,8 @@ class Torrent:
             peer.wire.push_haves()
 
     def _feed_idle(self) -> None:
-        for peer in list(self.peers.values()):
+        # Who keeps us waiting comes last, or what was taken from it would be its own again.
+        for peer in sorted(self.peers.values(), key=lambda peer: peer.snubbed):
             if peer.wire.hungry:
                 self._flight.feed(peer)
 

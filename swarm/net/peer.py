@@ -57,8 +57,8 @@ class Connection(asyncio.BufferedProtocol):
         self.wire: Wire | None = None
         self.peer: Any = None
         """The engine's view of it, once it is attached."""
-        self.runner: Any = None
-        """The torrent it belongs to, once it is attached."""
+        self.owner: Any = None
+        """The torrent's side of it, once it is attached."""
         self.dialled: Any = None
         """Who dialled it and where, if it was us."""
         self.outgoing = opening is not None
@@ -129,8 +129,9 @@ class Connection(asyncio.BufferedProtocol):
             self.hub.on_handshake(self, Handshake.parse(self._head))
         return data[wanted:]
 
-    def attach(self, wire: Wire, peer: Any, read: Reader) -> None:
+    def attach(self, owner: Any, wire: Wire, peer: Any, read: Reader) -> None:
         """The connection belongs to a torrent from here on."""
+        self.owner = owner
         self.wire = wire
         self.peer = peer
         self._read = read

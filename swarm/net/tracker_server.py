@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Protocol, cast
 
 from aiohttp import web
 
@@ -113,8 +113,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer one packet; drop it where it is no request."""

@@ -64,7 +64,7 @@ class TrackerClient:
         return parse_scrape(body, url, infohashes)
 
     async def aclose(self) -> None:
-        """Close the sockets. Announces that are under way fail."""
+        """Close the UDP sockets, which fails what they wait for. HTTP ends with whoever awaits it."""
         self._udp.close()
 
     async def _fetch(self, url: str, target: str) -> tuple[bytes, bool]:

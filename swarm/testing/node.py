@@ -218,24 +218,10 @@ class Node:
 
     def _refusal(self, other: Node, *, outgoing: bool) -> str:
         """Why this connection is not to be, as the session would put it."""
-        engine = self.engine
-        if not engine.running:
-            return "not running"
-        if other is self:
-            if outgoing:
-                engine.candidates.refuse(self.addr)
-            return "connected to ourselves"
-        if engine.candidates.is_banned(other.addr[0]):
-            return "banned"
-        if len(engine.peers) >= self.settings.max_peers_per_torrent:
-            return "enough peers"
-        twin = engine.by_id(other.peer_id)
-        if twin is not None:
-            larger = self.peer_id > other.peer_id
-            if twin.outgoing == outgoing or twin.outgoing == larger:
-                return "connected twice"
-            self.close(twin, "connected twice")
-        return ""
+        refusal = self.engine.refusal(
+            other.peer_id, other.addr, outgoing=outgoing, our_id=self.peer_id
+        )
+        return refusal or ""
 
     def _attach(self, end: End, addr: tuple[str, int], *, outgoing: bool) -> None:
         content, now = self.swarm.content, self.swarm.clock.now

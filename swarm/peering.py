@@ -1,0 +1,164 @@
+"""How connections become peers of one torrent: dialling, handshakes, and what peers say of themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from swarm._wire import EXTENDED, Wire
+from swarm.engine.peer import Peer
+from swarm.errors import ProtocolError
+from swarm.events import PeerAddr, PeerJoined, PeerLeft
+from swarm.net.listen import dial
+from swarm.net.peer import Connection
+from swarm.proto.extension import HANDSHAKE, ExtendedHandshake
+from swarm.proto.fast import allowed_fast_set
+from swarm.proto.handshake import Handshake
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+CLIENT = "swarm 0.1"
+
+
+class Peering:
+    """The connections of one torrent."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.session = runner.session
+        self.dialling = 0
+        self._opening = Handshake(runner.infohash, runner.session.peer_id)
+
+    @property
+    def infohash(self) -> bytes:
+        return self.runner.infohash
+
+    # ------------------------------------------------------------ dialling
+
+    async def dial(self, addr: tuple[str, int]) -> None:
+        """Connects to `addr`; what comes of it is told to the engine."""
+        session, settings = self.session, self.session.settings
+
+        def factory() -> Connection:
+            connection = Connection(session, settings.handshake_timeout, self._opening)
+            connection.dialled = (self, addr)
+            return connection
+
+        self.dialling += 1
+        session.dialling += 1
+        try:
+            await dial(factory, addr, source=session.host, timeout=settings.connect_timeout)
+        except (OSError, TimeoutError):
+            self.on_unreachable(addr)
+        finally:
+            self.dialling -= 1
+            session.dialling -= 1
+
+    def on_unreachable(self, addr: tuple[str, int]) -> None:
+        """A dial failed, or its connection ended before the handshake did."""
+        if self.runner.engine is not None:
+            self.runner.engine.candidates.failed(addr, _now())
+
+    # ------------------------------------------------------------ handshakes
+
+    def on_handshake(self, connection: Connection, theirs: Handshake) -> None:
+        """Takes a connection in, or raises `ProtocolError` with the reason not to."""
+        engine, session, meta = self.runner.engine, self.session, self.runner.meta
+        storage = self.runner.storage
+        if engine is None or storage is None:
+            raise ProtocolError("not running")
+        refusal = engine.refusal(
+            theirs.peer_id, connection.addr, outgoing=connection.outgoing, our_id=session.peer_id
+        )
+        if refusal is not None:
+            raise ProtocolError(refusal)
+        if not connection.outgoing:
+            connection.greet(self._opening)
+        wire = Wire(
+            session.next_key(),
+            self.runner.have,
+            engine.picker.rarity,
+            session.dirty,
+            piece_length=meta.piece_length,
+            length=meta.length,
+            fast=theirs.fast,
+            request_queue=session.settings.request_queue,
+        )
+        peer = Peer(
+            wire,
+            addr=connection.addr,
+            peer_id=theirs.peer_id,
+            outgoing=connection.outgoing,
+            now=_now(),
+        )
+        wire.owner = peer
+        peer.extended = theirs.extended
+        session.connections[wire.key] = connection
+        connection.attach(self, wire, peer, storage.read)
+        engine.join(peer, _now())
+        self._introduce(peer)
+        session.bus.publish(PeerJoined(self.runner.handle, PeerAddr(*peer.addr), peer.outgoing))
+
+    def _introduce(self, peer: Peer) -> None:
+        """What follows the bitfield: the extended handshake, and what it may fetch at once."""
+        self._send_extended(peer)
+        if self.runner.complete:
+            count = self.runner.meta.piece_count
+            peer.wire.send_allowed_fast(allowed_fast_set(self.infohash, peer.addr[0], count))
+
+    def _send_extended(self, peer: Peer) -> None:
+        if not peer.extended:
+            return
+        said = ExtendedHandshake(
+            client=CLIENT,
+            request_queue=self.session.settings.request_queue,
+            port=self.session.port,
+            your_ip=peer.addr[0],
+            upload_only=self.runner.complete,
+        )
+        peer.wire.send_extended(HANDSHAKE, said.encode())
+
+    def announce_upload_only(self) -> None:
+        """Tell everyone that we download nothing any more (BEP 21)."""
+        assert self.runner.engine is not None
+        for peer in self.runner.engine.peers.values():
+            self._send_extended(peer)
+
+    # ------------------------------------------------------------ traffic
+
+    def on_wire(self, connection: Connection, events: int) -> None:
+        """A connection of ours received something."""
+        engine, peer = self.runner.engine, connection.peer
+        if engine is None or not engine.running:
+            return
+        if events & EXTENDED:
+            for kind, payload in peer.wire.take_extended():
+                if kind == HANDSHAKE:
+                    self._on_extended(peer, ExtendedHandshake.parse(payload))
+        if not connection.closed:
+            engine.on_wire(peer, events, _now())
+        self.runner.arm()
+
+    def _on_extended(self, peer: Peer, said: ExtendedHandshake) -> None:
+        engine = self.runner.engine
+        assert engine is not None
+        peer.client = said.client
+        peer.request_queue = said.request_queue
+        if said.port:
+            engine.set_address(peer, said.port, _now())
+        if said.upload_only:
+            engine.set_upload_only(peer, _now())
+
+    def on_lost(self, peer: Peer, reason: str) -> None:
+        """A connection of ours has ended."""
+        engine, banned = self.runner.engine, False
+        if engine is not None:
+            engine.leave(peer, _now())
+            banned = engine.candidates.is_banned(peer.addr[0])
+        left = PeerLeft(self.runner.handle, PeerAddr(*peer.addr), reason, banned)
+        self.session.bus.publish(left)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
