@@ -11,7 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::files::{Cache, Fault};
+use crate::hash::LANES;
 use crate::jobs::check::{Check, Unit};
+use crate::jobs::commit::run_pieces;
 use crate::jobs::read::Read;
 use crate::platform::{CANCELED, Errno};
 use crate::ring::{Outcome, Ring};
@@ -57,7 +59,7 @@ struct Queues {
 }
 
 enum Task {
-    Piece(Arc<Storage>, u32),
+    Pieces(Vec<(Arc<Storage>, u32)>),
     Read(Read, Result<Slot, NoMemory>),
     Check(Arc<Check>, Unit),
     Sync(Arc<Storage>, u64),
@@ -250,7 +252,7 @@ impl Engine {
 
     fn perform(&self, task: Task) {
         match task {
-            Task::Piece(storage, piece) => storage.run_piece(piece),
+            Task::Pieces(pieces) => run_pieces(pieces),
             Task::Read(read, slot) => self.ring.push(read.job, read.run(slot)),
             Task::Check(check, unit) => check.run(unit),
             Task::Sync(storage, job) => {
@@ -274,16 +276,19 @@ impl Queues {
             return task;
         }
         if self.turn.is_multiple_of(2) {
-            self.next_read(pool).or_else(|| self.next_piece())
+            self.next_read(pool).or_else(|| self.next_pieces())
         } else {
-            self.next_piece().or_else(|| self.next_read(pool))
+            self.next_pieces().or_else(|| self.next_read(pool))
         }
         .or_else(|| self.next_check())
     }
 
-    fn next_piece(&mut self) -> Option<Task> {
-        let (storage, piece) = self.pieces.pop_front()?;
-        Some(Task::Piece(storage, piece))
+    /// One piece while others could take the rest; several, to be hashed side by side, once the
+    /// threads are behind.
+    fn next_pieces(&mut self) -> Option<Task> {
+        let most = if self.idle > 0 { 1 } else { LANES };
+        let count = self.pieces.len().min(most);
+        (count > 0).then(|| Task::Pieces(self.pieces.drain(..count).collect()))
     }
 
     fn next_read(&mut self, pool: &Arc<Pool>) -> Option<Task> {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import random
 import select
 from hashlib import sha1
 
@@ -210,3 +212,68 @@ async def test_pad_files_are_zeros_and_never_on_the_disk(tmp_path):
 def test_fn01_a_path_that_leaves_the_folder_is_refused(part, tmp_path):
     with pytest.raises(ValueError, match="safe"):
         _native.Disk(0, 1).open(tmp_path, [(["x", part], 1)], 16, True)
+
+
+def test_pieces_hashed_side_by_side_are_judged_one_by_one(make_sample, tmp_path):
+    sample = make_sample({"a": 9 * (32 << 10) + 777})
+    disk = _native.Disk(0, 1 << 20)
+    files = [(file.path, file.length) for file in sample.meta.files]
+    storage = disk.open(tmp_path, files, sample.meta.piece_length, True)
+    pool = _native.Pool(1 << 20)
+    for piece, data in enumerate(sample.pieces):
+        wrong = piece in (1, 5)
+        if piece == 3:  # two parts among pieces of one
+            slot = filled(pool, data[:1000])
+            storage.commit(99, piece, 0, slot, 1000, None)
+            slot = filled(pool, data[1000:])
+            storage.commit(piece, piece, 1000, slot, len(data) - 1000, sample.sums[piece])
+        else:
+            slot = filled(pool, bytes(len(data)) if wrong else data)
+            storage.commit(piece, piece, 0, slot, len(data), sample.sums[piece])
+    done = disk.drain()
+    assert done.count((99, "written", 3, 0)) == 1
+    verdicts = {entry[0]: entry[1] for entry in done if entry[0] != 99}
+    assert verdicts == {piece: "failed" if piece in (1, 5) else "verified" for piece in range(10)}
+    storage.check(0, b"".join(sample.sums), b"\xff\xc0")
+    good = disk.drain()[0][3]
+    assert good == bytes([0b1011_1011, 0b1100_0000])
+
+
+def filled(pool, data):
+    slot = pool.checkout(len(data))
+    memoryview(slot)[:] = data
+    return slot
+
+
+def test_threads_pieces_and_forgetting_in_any_order(make_sample, tmp_path):
+    """Whatever is forgotten when: one answer for each commit, no wrong verdict, no wrong byte."""
+    sample = make_sample({"a": 500_000, "b": 123_456}, piece_length=16 << 10)
+    disk = _native.Disk(3, 1 << 20)
+    files = [(file.path, file.length) for file in sample.meta.files]
+    storage = disk.open(tmp_path, files, sample.meta.piece_length, True)
+    pool = _native.Pool(64 << 20)
+    rng = random.Random(5)
+    asked, answers = 0, []
+    for _ in range(40):
+        for piece in rng.sample(range(len(sample.pieces)), len(sample.pieces)):
+            data = sample.pieces[piece]
+            cut = rng.choice([len(data), len(data) // 2])
+            for start, part in ((0, data[:cut]), (cut, data[cut:])):
+                if part:
+                    digest = sample.sums[piece] if start + len(part) == len(data) else None
+                    slot = filled(pool, part)
+                    storage.commit(piece, piece, start, slot, len(part), digest)
+                    asked += 1
+            if rng.random() < 0.3:
+                storage.forget(piece)
+        answers += disk.drain()
+    disk.close()
+    answers += disk.drain()
+    assert len(answers) == asked
+    assert {entry[1] for entry in answers} == {"written", "verified", "error"}
+    assert {entry[2] for entry in answers if entry[1] == "error"} == {errno.ECANCELED}
+    for entry in answers:
+        if entry[1] == "verified":
+            assert entry[0] == entry[2]
+    del slot
+    assert pool.in_use == 0

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
-use crate::hash::{Hasher, Sum};
+use crate::hash::{Batch, Hasher, LANES, Sum};
 use crate::layout::Span;
 use crate::platform::{Access, CANCELED, Errno};
 use crate::ring::Outcome;
@@ -37,6 +37,47 @@ pub(crate) struct Strip {
     broken: Option<Fault>,
     /// Grows when the piece starts again, so that a running part cannot report into the new try.
     epoch: u64,
+}
+
+/// The hash of what a slot holds.
+struct Known {
+    slot: Arc<Slot>,
+    sum: Sum,
+}
+
+/// Runs pieces, at most `LANES` of them.
+pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>) {
+    // Whatever goes wrong here, each piece can still be hashed on its own.
+    let known = guarded(|| Ok(hash_together(&pieces))).unwrap_or_default();
+    for ((storage, piece), known) in pieces.into_iter().zip(known) {
+        storage.run_piece(piece, known);
+    }
+}
+
+/// The hashes of the pieces that are one part, and of the same size as the first of them.
+fn hash_together(pieces: &[(Arc<Storage>, u32)]) -> [Option<Known>; LANES] {
+    let mut known: [Option<Known>; LANES] = Default::default();
+    let mut wholes: Vec<(usize, Arc<Slot>, u32)> = Vec::with_capacity(LANES);
+    for (place, (storage, piece)) in pieces.iter().enumerate() {
+        if let Some((slot, length)) = storage.whole(*piece)
+            && wholes.first().is_none_or(|first| first.2 == length)
+        {
+            wholes.push((place, slot, length));
+        }
+    }
+    if wholes.len() < 2 {
+        return known;
+    }
+    let mut batch = Batch::new(wholes.len());
+    let bytes = wholes.iter().map(|(_, slot, length)| {
+        // SAFETY: a committed slot has no writer any more.
+        unsafe { &slot.bytes()[..*length as usize] }
+    });
+    batch.update(&bytes.collect::<Vec<_>>());
+    for ((place, slot, _), sum) in wholes.into_iter().zip(batch.finish()) {
+        known[place] = Some(Known { slot, sum });
+    }
+    known
 }
 
 /// Why a part is refused.
@@ -110,8 +151,16 @@ impl Storage {
         }
     }
 
-    /// Hashes and writes all queued parts of a piece.
-    pub(crate) fn run_piece(&self, piece: u32) {
+    /// The next part of a piece, if it is all of it.
+    fn whole(&self, piece: u32) -> Option<(Arc<Slot>, u32)> {
+        let strips = locked(&self.strips);
+        let part = strips.get(&piece)?.parts.front()?;
+        let whole = part.offset == 0 && part.digest.is_some();
+        whole.then(|| (Arc::clone(&part.slot), part.length))
+    }
+
+    /// Hashes and writes all queued parts of a piece. The hash of the first may be `known`.
+    fn run_piece(&self, piece: u32, mut known: Option<Known>) {
         loop {
             let mut strips = locked(&self.strips);
             let Some(strip) = strips.get_mut(&piece) else {
@@ -127,10 +176,14 @@ impl Storage {
             let (broken, epoch) = (strip.broken, strip.epoch);
             let mut hasher = std::mem::take(&mut strip.hasher);
             drop(strips);
+            // A piece that was forgotten meanwhile may have started again with another slot.
+            let known = known.take();
+            let known = known.filter(|known| Arc::ptr_eq(&known.slot, &part.slot));
+            let sum = known.map(|known| known.sum);
 
             let done = match broken {
                 Some(fault) => Err(fault),
-                None => guarded(|| self.write_part(piece, &part, &mut hasher)),
+                None => guarded(|| self.write_part(piece, &part, &mut hasher, sum)),
             };
             if let Some(strip) = locked(&self.strips).get_mut(&piece)
                 && strip.epoch == epoch
@@ -150,13 +203,23 @@ impl Storage {
         }
     }
 
-    fn write_part(&self, piece: u32, part: &Part, hasher: &mut Hasher) -> Result<Outcome, Fault> {
+    fn write_part(
+        &self,
+        piece: u32,
+        part: &Part,
+        hasher: &mut Hasher,
+        known: Option<Sum>,
+    ) -> Result<Outcome, Fault> {
         self.make_empties()?;
         // SAFETY: a committed slot has no writer any more (that is what committing means).
         let bytes = unsafe { part.slot.bytes() };
         let bytes = &bytes[..part.length as usize];
-        hasher.update(bytes);
-        let right = part.digest.map(|digest| hasher.finish() == digest);
+        if known.is_none() {
+            hasher.update(bytes);
+        }
+        let right = part
+            .digest
+            .map(|digest| known.unwrap_or_else(|| hasher.finish()) == digest);
         let whole = part.offset == 0 && right.is_some();
         if !whole || right == Some(true) {
             let offset = self.files.layout.piece_offset(piece) + u64::from(part.offset);
