@@ -381,6 +381,10 @@ cdef class Wire:
                 if self.carry_len == need and self.c_need(self.carry, need) == need:
                     self.carry_len = 0
                     self.c_frame(self.carry)
+                    if self.carry_room > 65536:  # one long message does not keep its memory
+                        free(self.carry)
+                        self.carry = NULL
+                        self.carry_room = 0
             else:
                 need = self.c_need(p, n)
                 if need <= <size_t>n:
@@ -504,8 +508,7 @@ cdef class Wire:
         if kind == M_CHOKE:
             return self.c_choked()
         if kind == M_UNCHOKE:
-            if not self.peer_choking:
-                self.noise += 1
+            self.noise += 1  # flapping makes us ask for everything again
             self.peer_choking = False
             self.held = False
             self.events |= F_UNCHOKED
@@ -626,8 +629,8 @@ cdef class Wire:
         return 0
 
     cdef int c_choked(self) except -1:
+        self.noise += 1
         if self.peer_choking:
-            self.noise += 1
             return 0
         self.peer_choking = True
         self.events |= F_CHOKED
@@ -778,6 +781,14 @@ cdef class Wire:
     def unassign(self, Fill fill not None):
         """Stop fetching this piece from this peer; what is under way is cancelled."""
         self.c_unassign(fill)
+
+    def awaits(self, Fill fill not None):
+        """How many blocks of this piece were asked from this peer and are not here."""
+        cdef uint32_t i
+        cdef uint32_t count = self.rx is fill
+        for i in range(self.asked_head, self.asked_tail):
+            count += self.asked[i].fill == <void*>fill
+        return count
 
     def spare(self, Fill fill not None, uint32_t keep):
         """Give back what was asked last of this piece; the first `keep` blocks are still awaited."""
