@@ -133,13 +133,14 @@ class Flight:
 
     def _open(self, peer: Peer) -> Fill | None:
         """A new piece."""
-        if self.picker.exhausted:
+        offered = self._offered(peer.wire)
+        if not offered.offers(self.picker.rarity.wanted):
             return None
-        slot = self._buffers.checkout(self._part_size)
+        slot = self._buffers.checkout(self._part_size) or self._reclaim()
         if slot is None:
             self.starving[peer.key] = peer
             return None
-        piece = self.picker.pick(self._offered(peer.wire), self._rng)
+        piece = self.picker.pick(offered, self._rng)
         if piece is None:
             return None
         fill = Fill(piece, self._size(piece), self._part_size)
@@ -149,6 +150,15 @@ class Flight:
         if not peer.parole and peer.slow_for(self._piece_length):
             self._shared[piece] = fill
         return fill
+
+    def _reclaim(self) -> Any | None:
+        """The memory of a piece that somebody left half done and that nobody here goes on with."""
+        idle = (piece for piece, fill in self._orphans.items() if fill.has_free)
+        if (piece := next(idle, None)) is None:
+            return None
+        idle.close()
+        self._drop(self._orphans[piece])
+        return self._buffers.checkout(self._part_size)
 
     def _rescue(self, peer: Peer) -> Fill | None:
         """No new piece is left for this peer: help with one that others fetch."""
@@ -162,8 +172,7 @@ class Flight:
     def _take_over(self, peer: Peer) -> Fill | None:
         """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
         wire = peer.wire
-        fills = [fill for fill in self.fills.values() if not fill.exclusive]
-        fills = [fill for fill in fills if self._has(wire, fill) and not wire.awaits(fill)]
+        fills = [f for f in self.fills.values() if self._has(wire, f) and not wire.awaits(f)]
         fill = max(fills, key=self._due, default=None)
         if fill is None:
             return None
@@ -171,6 +180,11 @@ class Flight:
         mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
         if self._due(fill) < 3 * mine:
             return None
+        if fill.exclusive:
+            for other in list(fill.wires):
+                other.unassign(fill)
+            self._drop(fill)
+            return self._open(peer)
         if not peer.pace:
             fill.endgame = not wire.outstanding  # it may not keep its word: ask twice, but little
             return fill
@@ -251,11 +265,11 @@ class Flight:
                     self.judged[fill.piece] = fill
                 self._buffers.commit(fill.piece, offset, slot, length, last)
 
-    def verdict(self, piece: int, good: bool) -> set[int]:
-        """A piece was hashed. Returns the keys of the peers that its bytes came from."""
+    def verdict(self, piece: int, good: bool) -> set[int] | None:
+        """A piece was hashed. The keys of the peers that its bytes came from; None if it was given up."""
         fill = self.judged.pop(piece, None)
-        if fill is None:  # given up meanwhile
-            return set()
+        if fill is None:
+            return None
         if good:
             self.picker.done(piece)
         else:

@@ -119,7 +119,7 @@ class Torrent:
 
     def deadline(self) -> float:
         """When `tick` wants to be called next."""
-        choke_at = self._choker.deadline() if self.running else float("inf")
+        choke_at = max(self._choker.deadline(), self._tick_at - TICK)
         return min(self._tick_at, self._haves_at, choke_at)
 
     def totals(self) -> tuple[int, int, int]:
@@ -226,7 +226,9 @@ class Torrent:
     def on_verdict(self, piece: int, good: bool, now: float) -> None:
         """A piece was hashed, and written where it was right."""
         keys = self._flight.verdict(piece, good)
-        if good:
+        if keys is None:
+            pass  # it was given up meanwhile
+        elif good:
             self._on_good(piece, keys, now)
         else:
             self._on_bad(piece, keys)
