@@ -32,10 +32,10 @@ class Timer:
 class Clock:
     """Runs what was put on it in order of time; what is due at the same time, in order of arrival.
 
-        clock = Clock()
-        clock.after(2.0, print, "two seconds later")
-        clock.run(until=10.0)
-        assert clock.now == 10.0
+    clock = Clock()
+    clock.after(2.0, print, "two seconds later")
+    clock.run(until=10.0)
+    assert clock.now == 10.0
     """
 
     def __init__(self, start: float = 0.0) -> None:

@@ -6,16 +6,17 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._native import Pool
-from .._wire import BLOCK_SIZE, EXTENDED, Wire
-from ..engine.announce import Announce
-from ..engine.peer import Peer
-from ..engine.torrent import Torrent
-from ..errors import ProtocolError
-from ..proto.extension import HANDSHAKE, ExtendedHandshake
-from ..proto.fast import allowed_fast_set
-from ..proto.tracker import AnnounceRequest, TrackerReply
-from ..settings import Settings
+from swarm._native import Pool, Slot
+from swarm._wire import BLOCK_SIZE, EXTENDED, Wire
+from swarm.engine.announce import Announce
+from swarm.engine.peer import Peer
+from swarm.engine.torrent import Torrent
+from swarm.errors import ProtocolError
+from swarm.proto.extension import HANDSHAKE, ExtendedHandshake
+from swarm.proto.fast import allowed_fast_set
+from swarm.proto.tracker import AnnounceRequest, TrackerReply
+from swarm.settings import Settings
+
 from .clock import Timer
 from .link import LOW_WATER, Link, Pipe
 from .store import Store, Verdict
@@ -160,12 +161,10 @@ class Node:
             port=PORT,
             uploaded=uploaded,
             downloaded=downloaded,
-            left=content.length - self.store.have.count * content.piece_length,
+            left=0 if self.complete else content.length - self.store.verified,
             event=announce.event,
             numwant=announce.numwant,
         )
-        if self.complete:
-            request = _replace_left(request)
         reply = self.swarm.announce(request, self.addr[0])
         self.swarm.clock.after(self.delay, self._answered, engine, announce.url, reply)
 
@@ -244,9 +243,7 @@ class Node:
         self.engine.join(peer, now)
         self._introduce(peer)
         if wire.fast and self.complete:
-            wire.send_allowed_fast(
-                allowed_fast_set(content.infohash, addr[0], content.piece_count)
-            )
+            wire.send_allowed_fast(allowed_fast_set(content.infohash, addr[0], content.piece_count))
         self.settle()
 
     def _introduce(self, peer: Peer) -> None:
@@ -282,7 +279,7 @@ class Node:
 
     # ------------------------------------------------------------ what the engine asks for (Host)
 
-    def checkout(self, size: int) -> object | None:
+    def checkout(self, size: int) -> Slot | None:
         return self.pool.checkout(size)
 
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
@@ -413,9 +410,3 @@ class End:
             return mine, mine
         others = (rarity.availability(i) for i in range(wanted.n) if wanted[i] and wire.bits[i])
         return mine, min(others, default=mine)
-
-
-def _replace_left(request: AnnounceRequest) -> AnnounceRequest:
-    from dataclasses import replace
-
-    return replace(request, left=0)

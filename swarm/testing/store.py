@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Any
 
-from .._bits import Bits
+from swarm._bits import Bits
+
 from .clock import Clock
 
 FRAME_HEADER = 13
@@ -49,7 +50,7 @@ class Verdict(Enum):
 class Store:
     """One node's disk: it hashes and keeps, one part after the other, `delay` seconds for each.
 
-    `faults` holds pieces for which the disk fails, once each. `high` counts parts that wait.
+    `faults` holds pieces for which the disk fails, once each.
     """
 
     def __init__(
@@ -69,6 +70,13 @@ class Store:
     def data(self) -> bytes:
         """All that is verified, in order; the same as the content's data in the end."""
         return b"".join(self.piece(i) for i in range(self.content.piece_count) if self.have[i])
+
+    @property
+    def verified(self) -> int:
+        """Verified bytes."""
+        return sum(
+            len(self.content.piece(i)) for i in range(self.content.piece_count) if self.have[i]
+        )
 
     def piece(self, piece: int) -> bytes:
         """The bytes that are here of a verified piece. A store that was complete has no copy."""

@@ -6,9 +6,10 @@ import ipaddress
 import random
 from collections.abc import Callable
 
-from ..engine.registry import Registry
-from ..proto.tracker import AnnounceRequest, TrackerReply
-from ..settings import Settings
+from swarm.engine.registry import Registry
+from swarm.proto.tracker import AnnounceRequest, TrackerReply
+from swarm.settings import Settings
+
 from .clock import Clock
 from .node import Node
 from .store import Content
@@ -39,7 +40,9 @@ class Swarm:
         self.clock = Clock()
         self.content = Content(length, piece_length, self.rng)
         self.settings = settings or Settings()
-        self.tracker: Registry | None = Registry(random.Random(self.rng.getrandbits(64)), interval=120)
+        self.tracker: Registry | None = Registry(
+            random.Random(self.rng.getrandbits(64)), interval=120
+        )
         self.nodes: dict[str, Node] = {}
         self.nodes_by_host: dict[str, Node] = {}
         self.trace: list[Event] = []
