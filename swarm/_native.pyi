@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, final
 
+__all__ = ["Disk", "Pool", "Progress", "Slot", "Storage", "hash_files"]
+
 @final
 class Slot:
     """A writable buffer of page-aligned memory, from a pool.
