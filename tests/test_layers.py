@@ -126,10 +126,10 @@ def test_pure_layers_have_no_coroutines(layer: str) -> None:
             assert not found, f"{module} awaits"
 
 
-def test_every_file_is_of_readable_length() -> None:
-    for folder in ("swarm", "tests", "bench"):
-        for path in (PACKAGE.parent / folder).rglob("*.py"):
-            assert len(path.read_text().splitlines()) <= 450, f"{path}: time to split it"
+@pytest.mark.parametrize(("folder", "most"), [("swarm", 450), ("bench", 450), ("tests", 650)])
+def test_every_file_is_of_readable_length(folder: str, most: int) -> None:
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= most, f"{path}: time to split it"
 
 
 def test_only_tests_import_the_test_kit() -> None:
