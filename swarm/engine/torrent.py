@@ -149,10 +149,12 @@ class Torrent:
         self.uploaded += wire.uploaded
         self.wasted += wire.wasted
         was_unchoked = not wire.am_choking
+        # Dialled again soon if it was good for something and still is.
+        useful = wire.downloaded + wire.uploaded > 0 and not self._pointless(peer)
         self._flight.abandon(peer)
         wire.leave()
         if peer.announced is not None:
-            self.candidates.closed(peer.announced, now, useful=wire.downloaded + wire.uploaded > 0)
+            self.candidates.closed(peer.announced, now, useful=useful)
         if self.running:
             self._feed_idle()
             if was_unchoked:
