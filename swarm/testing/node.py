@@ -402,11 +402,11 @@ class End:
                 node.note(FLAGS[kind], name)
 
     def _rarity(self, piece: int) -> tuple[int, int]:
-        """How many have this piece, and the least of all others that this peer could give."""
+        """How many leechers have this piece, and the least of all others this peer could give."""
         rarity, wire = self.node.engine.picker.rarity, self.wire
-        mine = rarity.availability(piece)
+        mine = rarity.availability(piece) - rarity.seeds
         wanted = rarity.wanted
         if wire.peer_choking:
             return mine, mine
-        others = (rarity.availability(i) for i in range(wanted.n) if wanted[i] and wire.bits[i])
-        return mine, min(others, default=mine)
+        others = (i for i in range(wanted.n) if wanted[i] and wire.bits[i])
+        return mine, min((rarity.availability(i) - rarity.seeds for i in others), default=mine)

@@ -12,8 +12,8 @@ Event = tuple[float, str, str, tuple[object, ...]]
 - "join" (peer), "leave" (peer, reason): a connection. "ban" (peer): after a "leave".
 - "choke", "unchoke", "interested", "uninterested" (peer): the messages that it sent.
 - "request" (peer, piece, availability, rarer): its first request for a piece that it has not asked
-  anybody for since the piece was last unknown to it; how many of its peers have the piece, and the
-  least availability among the pieces it could have asked this peer for instead.
+  anybody for since the piece was last unknown to it; how many of its peers have the piece, seeds
+  left out, and the least availability among the pieces it could have asked this peer for instead.
 - "share" (peer, piece): its first request to this peer for a piece that it asks others for, too.
 - "cancel" (peer, piece, begin): the message that it sent.
 - "verified" (piece), "corrupt" (piece, suspects), "error" (piece).
