@@ -199,12 +199,16 @@ def test_without_end_game_nothing_is_asked_twice(
 
 
 @pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2], ids=["last block", "more to come"])
 def test_half_a_block_when_another_peer_completes_it(
-    unchoked: Callable[..., Wire], fetch: Fetch, taken: bool
+    unchoked: Callable[..., Wire], taken: bool, blocks: int
 ) -> None:
     one, two = unchoked(1, depth=1), unchoked(2, depth=1)
-    fill = fetch(one, two, length=BLOCK_SIZE)
+    fill = Fill(0, blocks * BLOCK_SIZE, BLOCK_SIZE)
+    fill.attach(bytearray(BLOCK_SIZE))  # the second block has no slot yet
     fill.endgame = True
+    one.assign(fill)
+    two.assign(fill)
     one.refill()
     two.refill()
     half = BLOCK_SIZE // 2
