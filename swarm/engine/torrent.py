@@ -319,6 +319,7 @@ class Torrent:
             self._flight.abandon(peer)
         peer.set_depth(self._settings.queue_time, share)
         wire.held = False
+        wire.refill()  # the pipeline may have become longer
         if wire.am_interested and not wire.fills and not self.picker.interesting(wire.bits):
             wire.interested(False)
         if wire.wants:
