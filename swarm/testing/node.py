@@ -211,16 +211,14 @@ class Node:
         reason = self._refusal(end.other, outgoing=True) if engine is self.engine else "gone"
         if end.twin.closed or reason:
             engine.candidates.failed(end.other.addr, self.swarm.clock.now)
-            end.shut(reason)
+            end.shut(reason or "closed by the peer")
         else:
             self._attach(end, end.other.addr, outgoing=True)
 
-    def _refusal(self, other: Node, *, outgoing: bool) -> str:
-        """Why this connection is not to be, as the session would put it."""
-        refusal = self.engine.refusal(
+    def _refusal(self, other: Node, *, outgoing: bool) -> str | None:
+        return self.engine.refusal(
             other.peer_id, other.addr, outgoing=outgoing, our_id=self.peer_id
         )
-        return refusal or ""
 
     def _attach(self, end: End, addr: tuple[str, int], *, outgoing: bool) -> None:
         content, now = self.swarm.content, self.swarm.clock.now
@@ -268,9 +266,8 @@ class Node:
             for _, payload in peer.wire.take_extended():
                 said = ExtendedHandshake.parse(payload)
                 peer.client, peer.request_queue = said.client, said.request_queue
-                if peer.announced is None and said.port:
-                    peer.announced = (peer.addr[0], said.port)
-                    self.engine.candidates.connected(peer.announced, now)
+                if said.port:
+                    self.engine.set_address(peer, said.port, now)
                 if said.upload_only:
                     self.engine.set_upload_only(peer, now)
         if not end.closed:
