@@ -191,7 +191,7 @@ class Flight:
         for other in list(fill.wires):
             # Cancelled before it is sent, no block comes twice; what it would send by then, it sends.
             holder: Peer = other.owner
-            other.spare(fill, 0 if holder.snubbed else int(holder.pace * mine / BLOCK_SIZE))
+            other.spare(fill, 0 if holder.snubbed else round(holder.pace * mine / BLOCK_SIZE))
         return fill
 
     @staticmethod
