@@ -1,0 +1,333 @@
+"""The pieces under way: who gets which, who helps whom, and what happens to what is left over."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from swarm._bits import Bits
+from swarm._native import Pool
+from swarm._wire import BLOCK_SIZE, Wire
+from swarm.engine.flight import PART_SIZE, Flight
+from swarm.engine.peer import Peer
+from swarm.engine.picker import Picker
+
+FAST, SLOW = 1e9, 100.0
+
+
+class Desk:
+    """A flight, its memory, and wires that were just unchoked by peers who have everything."""
+
+    def __init__(self, pieces: int, piece_length: int, *, memory: int = 64 << 20) -> None:
+        self.length = pieces * piece_length
+        self.piece_length = piece_length
+        self.have = Bits(pieces)
+        self.picker = Picker(self.have)
+        self.pool = Pool(memory)
+        self.parts: list[tuple[int, int, int, bool]] = []
+        self.slots: list[object] = []
+        self.forgotten: list[int] = []
+        self.peers: list[Peer] = []
+        self.flight = Flight(
+            self.picker, self, random.Random(1), length=self.length, piece_length=piece_length
+        )
+
+    def checkout(self, size: int) -> object | None:
+        return self.pool.checkout(size)
+
+    def commit(self, piece: int, offset: int, slot: object, length: int, last: bool) -> None:
+        self.parts.append((piece, offset, length, last))
+        self.slots.append(slot)
+
+    def forget_piece(self, piece: int) -> None:
+        self.forgotten.append(piece)
+
+    def peer(self, pace: float = FAST, has: Iterable[int] | None = None) -> Peer:
+        key = len(self.peers) + 1
+        wire = Wire(
+            key,
+            self.have,
+            self.picker.rarity,
+            [],
+            piece_length=self.piece_length,
+            length=self.length,
+        )
+        peer = Peer(wire, addr=("10.0.0.1", key), peer_id=bytes(20), outgoing=True, now=0.0)
+        wire.owner = peer
+        bits = Bits(self.have.n)
+        for piece in range(self.have.n) if has is None else has:
+            bits.set(piece)
+        raw = bytes(bits)[: (self.have.n + 7) // 8]
+        wire.receive((1 + len(raw)).to_bytes(4, "big") + b"\x05" + raw + b"\0\0\0\1\1")
+        wire.interested(True)
+        peer.pace = pace
+        peer.blocks = 1 if pace else 0
+        self.peers.append(peer)
+        return peer
+
+    def feed(self, peer: Peer, depth: int = 1000) -> set[int]:
+        """Gives it work; the pieces it fetches then."""
+        peer.wire.depth = peer.wire.ceiling = depth
+        self.flight.feed(peer)
+        return {fill.piece for fill in peer.wire.fills}
+
+    def asked(self, peer: Peer) -> list[tuple[int, int]]:
+        """(piece, begin) it was asked since the last time."""
+        return self._said(peer, 6)
+
+    def cancelled(self, peer: Peer) -> list[tuple[int, int]]:
+        return self._said(peer, 8)
+
+    def _said(self, peer: Peer, kind: int) -> list[tuple[int, int]]:
+        data = peer.wire.take_output()
+        found = []
+        at = 0
+        while at < len(data):
+            length = int.from_bytes(data[at : at + 4], "big")
+            if data[at + 4] == kind:
+                numbers = data[at + 5 : at + 9], data[at + 9 : at + 13]
+                found.append((int.from_bytes(numbers[0], "big"), int.from_bytes(numbers[1], "big")))
+            at += 4 + length
+        return found
+
+    def send(self, peer: Peer, blocks: list[tuple[int, int]]) -> None:
+        for piece, begin in blocks:
+            head = (9 + BLOCK_SIZE).to_bytes(4, "big") + b"\x07"
+            where = piece.to_bytes(4, "big") + begin.to_bytes(4, "big")
+            peer.wire.receive(head + where + bytes(BLOCK_SIZE))
+        self.flight.collect(peer)
+
+    def written(self) -> None:
+        """The store is through with all parts, and feeds go on."""
+        self.slots.clear()
+        for peer in self.flight.starved():
+            self.flight.feed(peer)
+
+
+# ---------------------------------------------------------------- who gets what
+
+
+def test_fast_peers_own_their_pieces() -> None:
+    desk = Desk(8, 4 * BLOCK_SIZE)
+    first, second = desk.peer(), desk.peer()
+    one, two = desk.feed(first, 4), desk.feed(second, 4)
+    assert len(one) == len(two) == 1
+    assert one != two
+
+
+def test_slow_peers_share_a_piece() -> None:
+    desk = Desk(8, 16 * BLOCK_SIZE)
+    first, second, fast = desk.peer(SLOW), desk.peer(SLOW), desk.peer()
+    assert desk.feed(first, 4) == desk.feed(second, 4)
+    assert not desk.feed(fast, 4) & desk.feed(first, 4)
+    assert not set(desk.asked(first)) & set(desk.asked(second))
+
+
+def test_the_pipeline_is_filled_over_pieces() -> None:
+    desk = Desk(8, 4 * BLOCK_SIZE)
+    peer = desk.peer()
+    assert len(desk.feed(peer, 10)) == 3
+    assert len(desk.asked(peer)) == 10
+
+
+def test_only_what_the_peer_has() -> None:
+    desk = Desk(8, 4 * BLOCK_SIZE)
+    assert desk.feed(desk.peer(has=[2, 5])) == {2, 5}
+    assert desk.pool.in_use == 2 * 4 * BLOCK_SIZE
+
+
+# ---------------------------------------------------------------- what is left over
+
+
+def test_orphans_are_finished_first() -> None:
+    desk = Desk(8, 4 * BLOCK_SIZE)
+    first, second = desk.peer(), desk.peer()
+    desk.feed(first, 4)
+    blocks = desk.asked(first)
+    desk.send(first, blocks[:3])
+    desk.flight.abandon(first)
+    desk.feed(second, 1)
+    assert desk.asked(second) == blocks[3:]
+    desk.send(second, blocks[3:])
+    assert desk.flight.verdict(blocks[0][0], True) == {1, 2}
+
+
+def test_a_piece_that_was_not_begun_goes_back() -> None:
+    desk = Desk(1, 4 * BLOCK_SIZE)
+    first = desk.peer()
+    desk.feed(first)
+    assert desk.picker.exhausted
+    desk.flight.abandon(first)
+    assert not desk.picker.exhausted
+    assert desk.pool.in_use == 0
+    assert len(desk.cancelled(first)) == 4
+
+
+def test_parole_starts_an_orphan_over() -> None:
+    """So that every byte of the piece is its own."""
+    desk = Desk(1, 4 * BLOCK_SIZE)
+    first, suspect = desk.peer(), desk.peer()
+    suspect.parole = True
+    desk.feed(first)
+    blocks = desk.asked(first)
+    desk.send(first, blocks[:3])
+    desk.flight.abandon(first)
+    desk.feed(suspect)
+    assert desk.asked(suspect) == blocks
+    desk.send(suspect, blocks)
+    assert desk.flight.verdict(0, False) == {2}
+    assert not desk.picker.exhausted
+
+
+def test_nobody_joins_a_piece_of_a_peer_on_parole() -> None:
+    desk = Desk(1, 8 * BLOCK_SIZE)
+    suspect, other = desk.peer(), desk.peer()
+    suspect.parole = True
+    desk.feed(suspect, 4)
+    assert desk.feed(other) == set()
+
+
+def test_a_slow_peer_on_parole_loses_the_last_piece() -> None:
+    desk = Desk(1, 8 * BLOCK_SIZE)
+    suspect, other = desk.peer(SLOW), desk.peer()
+    suspect.parole = True
+    desk.feed(suspect)
+    blocks = desk.asked(suspect)
+    assert desk.feed(other) == {0}
+    assert desk.asked(other) == blocks
+    assert suspect.wire.fills == []
+
+
+# ---------------------------------------------------------------- end game
+
+
+def test_an_idle_peer_helps_where_blocks_are_free() -> None:
+    desk = Desk(1, 8 * BLOCK_SIZE)
+    first, second = desk.peer(), desk.peer()
+    desk.feed(first, 3)
+    desk.feed(second)
+    assert len(desk.asked(first)) == 3
+    assert len(desk.asked(second)) == 5
+
+
+def test_end_game_takes_from_the_slow_what_it_was_asked_last() -> None:
+    desk = Desk(1, 8 * BLOCK_SIZE)
+    slow, fast = desk.peer(BLOCK_SIZE / 2), desk.peer()
+    desk.feed(slow)
+    blocks = desk.asked(slow)
+    desk.feed(fast)
+    taken = desk.asked(fast)
+    assert taken == blocks[-len(taken) :]
+    assert 4 <= len(taken) < 8
+    assert desk.cancelled(slow) == taken
+    assert slow.wire.outstanding == 8 - len(taken)
+
+
+def test_end_game_leaves_the_fast_alone() -> None:
+    desk = Desk(1, 8 * BLOCK_SIZE)
+    first, second = desk.peer(8 * BLOCK_SIZE), desk.peer()
+    desk.feed(first)
+    assert desk.feed(second) == set()
+
+
+def test_no_end_game_while_there_are_pieces() -> None:
+    desk = Desk(2, 4 * BLOCK_SIZE)
+    slow, fast = desk.peer(SLOW, has=[0]), desk.peer(has=[0])
+    desk.feed(slow)
+    assert desk.feed(fast) == set()
+
+
+def test_who_has_given_nothing_yet_is_asked_beside_the_slow() -> None:
+    desk = Desk(1, 4 * BLOCK_SIZE)
+    slow, fresh = desk.peer(SLOW), desk.peer(0.0)
+    desk.feed(slow)
+    blocks = desk.asked(slow)
+    desk.feed(fresh)
+    assert sorted(desk.asked(fresh)) == blocks
+    assert slow.wire.outstanding == 4
+    desk.send(fresh, blocks)
+    assert desk.cancelled(slow) == blocks
+    assert desk.parts == [(0, 0, 4 * BLOCK_SIZE, True)]
+
+
+def test_of_a_snubbed_peer_everything_is_taken() -> None:
+    desk = Desk(1, 4 * BLOCK_SIZE)
+    snubbed, other = desk.peer(), desk.peer()
+    desk.feed(snubbed)
+    snubbed.snubbed = True
+    desk.feed(other)
+    assert other.wire.outstanding == 4
+    assert snubbed.wire.outstanding == 0
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_large_pieces_go_in_parts() -> None:
+    desk = Desk(2, 2 * PART_SIZE + BLOCK_SIZE)
+    peer = desk.peer(has=[0])
+    desk.feed(peer, 16)
+    assert desk.pool.in_use == PART_SIZE
+    while len(desk.parts) < 3:
+        desk.send(peer, desk.asked(peer))
+        desk.written()
+        desk.flight.feed(peer)
+    assert desk.parts == [
+        (0, 0, PART_SIZE, False),
+        (0, PART_SIZE, PART_SIZE, False),
+        (0, 2 * PART_SIZE, BLOCK_SIZE, True),
+    ]
+    assert desk.pool.peak <= 2 * PART_SIZE
+
+
+def test_the_starved_go_on_when_a_slot_is_free() -> None:
+    piece = 4 * BLOCK_SIZE
+    desk = Desk(4, piece, memory=piece)
+    first, second = desk.peer(), desk.peer()
+    desk.feed(first, 4)
+    assert desk.feed(second, 4) == set()
+    assert list(desk.flight.starving) == [2]
+    desk.send(first, desk.asked(first))
+    desk.written()
+    assert second.wire.outstanding == 4
+    assert desk.pool.peak == piece
+
+
+def test_memory_comes_from_what_nobody_goes_on_with() -> None:
+    piece = 4 * BLOCK_SIZE
+    desk = Desk(2, piece, memory=piece)
+    gone, other = desk.peer(has=[0]), desk.peer(has=[1])
+    desk.feed(gone)
+    desk.send(gone, desk.asked(gone)[:2])
+    desk.flight.abandon(gone)
+    assert desk.feed(other) == {1}
+    assert desk.picker.rarity.wanted[0]
+
+
+# ---------------------------------------------------------------- disk
+
+
+def test_a_part_that_was_not_written_starts_the_piece_over() -> None:
+    desk = Desk(1, 2 * PART_SIZE)
+    peer = desk.peer()
+    desk.feed(peer, 64)
+    desk.send(peer, desk.asked(peer))
+    desk.flight.unwritten(0)
+    assert desk.forgotten == [0]
+    assert peer.wire.fills == []
+    assert not desk.picker.exhausted
+    desk.flight.unwritten(0)
+    assert desk.forgotten == [0]
+
+
+def test_drop_all_keeps_what_waits_for_its_verdict() -> None:
+    desk = Desk(2, 4 * BLOCK_SIZE)
+    peer = desk.peer()
+    desk.feed(peer, 6)
+    blocks = desk.asked(peer)
+    desk.send(peer, blocks[:4])
+    desk.flight.drop_all()
+    assert desk.picker.rarity.wanted_count == 1
+    assert desk.flight.verdict(blocks[0][0], True) == {1}
+    assert desk.have[blocks[0][0]]
+    assert desk.flight.verdict(blocks[0][0], True) is None
