@@ -63,6 +63,7 @@ class Wire:
     noise: Final[int]
     depth: int
     ceiling: int
+    batch: int
     held: bool
     choke_settled: bool
     fills: Final[list[Fill]]

@@ -47,6 +47,7 @@ cdef enum:
     RECEIVED = 255
     MAX_HOLDERS = 3          # end game asks at most this many peers for one block
     KEEP_DEPTH = 32          # requests a fresh connection may have outstanding
+    FRESH_BATCH = 16         # blocks read at once for a peer whose speed is not known
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
 
@@ -277,6 +278,8 @@ cdef class Wire:
     cdef public bint choke_settled
     """The choke we sent is old enough for the peer to know."""
     cdef readonly list fills
+    cdef public uint32_t batch
+    """Blocks to read from the disk for the peer at once."""
 
     cdef Bits own
     cdef Rarity rarity
@@ -333,6 +336,7 @@ cdef class Wire:
         self.extended = []
         self.allowed_fast = []
         self.served_fast = {}
+        self.batch = FRESH_BATCH
         self.depth = KEEP_DEPTH
         self.ceiling = min(request_queue, 512)
 
@@ -741,8 +745,17 @@ cdef class Wire:
         return self.wanted_tail - self.wanted_head
 
     def take_requests(self, uint32_t limit):
-        """Up to `limit` of the peer's requests, as packed little-endian u32 triples (piece, begin, length)."""
-        cdef uint32_t n = min(limit, self.wanted_tail - self.wanted_head)
+        """The peer's next requests, at most `limit` blocks of 16 KiB and at least one request.
+
+        Packed as little-endian u32 triples (piece, begin, length).
+        """
+        cdef uint32_t n = 0
+        cdef uint64_t size = 0
+        while n < self.wanted_tail - self.wanted_head:
+            size += self.wanted[self.wanted_head + n].length
+            if n and size > <uint64_t>limit * BLOCK:
+                break
+            n += 1
         cdef bytes packed = PyBytes_FromStringAndSize(NULL, n * 12)
         cdef uint8_t* p = <uint8_t*>PyBytes_AS_STRING(packed)
         cdef uint32_t i, k, value

@@ -17,6 +17,10 @@ CHOKE_GRACE = 2.0
 LEAST_DEPTH = 4
 FRESH_DEPTH = 16
 """Requests that a peer of unknown speed is asked ahead."""
+LEAST_BATCH, MOST_BATCH = 4, 64
+"""Blocks that are read for a peer at once: 64 KiB to 1 MiB."""
+BATCH_TIME = 0.25
+"""Seconds of a peer's rate that one such read may be, so that slow peers do not hold the read slots."""
 MOST_DEPTH = 512
 """8 MiB ahead of one peer: 1.3 Gbit/s over a 50 ms path."""
 
@@ -141,3 +145,5 @@ class Peer:
             least = FRESH_DEPTH if self.blocks < FRESH_DEPTH else LEAST_DEPTH
             wire.ceiling = max(LEAST_DEPTH, min(most, max(ahead, least)))
         wire.depth = min(wire.depth, wire.ceiling)
+        taken = int(self.up.value * BATCH_TIME / BLOCK_SIZE)
+        wire.batch = max(LEAST_BATCH, min(MOST_BATCH, taken))

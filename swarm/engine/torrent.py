@@ -151,6 +151,8 @@ class Torrent:
         was_unchoked = not wire.am_choking
         # Dialled again soon if it was good for something and still is.
         useful = wire.downloaded + wire.uploaded > 0 and not self._pointless(peer)
+        # A read that ended in a broken protocol may have completed a part before.
+        self._flight.collect(peer)
         self._flight.abandon(peer)
         wire.leave()
         if peer.announced is not None:

@@ -11,10 +11,8 @@ from swarm._wire import Wire
 from swarm.errors import ProtocolError, StorageError
 from swarm.proto.handshake import SIZE, Handshake, plausible
 
-READ_BATCH = 32
-"""Blocks read from the disk and written to the socket at once: 512 KiB."""
-BATCHES_PER_TURN = 4
-"""After this many batches other connections get their turn."""
+BLOCKS_PER_TURN = 128
+"""After this many blocks (2 MiB) other connections get their turn."""
 WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
 """The transport's buffer: above the first nothing more is read for it, below the second it goes on."""
 FRAME_HEADER = 13
@@ -157,10 +155,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._serving = True
         try:
-            for _ in range(BATCHES_PER_TURN):
+            blocks = 0
+            while blocks < BLOCKS_PER_TURN:
                 if self.closed or self._reading or self._paused or not wire.wants:
                     return
-                packed = wire.take_requests(READ_BATCH)
+                packed = wire.take_requests(wire.batch)
+                blocks += len(packed) // REQUEST_SIZE
                 self._reading = True
                 self._read(packed, partial(self._send, packed, wire.am_choking))
         finally:
