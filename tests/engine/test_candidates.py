@@ -258,11 +258,13 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(addr=addrs, useful=st.booleans())
     def close(self, addr: tuple[str, int], useful: bool) -> None:
+        known = self.candidates._book.get(addr)
         self.candidates.closed(addr, self.now, useful=useful)
         if addr in self.busy:
             self.busy.remove(addr)
             self.connected.discard(addr)
-            self.barred[addr] = self.now + (REDIAL if useful else FIRST_RETRY)
+            if known is not None and known.source:  # nobody named the others: they are forgotten
+                self.barred[addr] = self.now + (REDIAL if useful else FIRST_RETRY)
 
     @rule(host=st.integers(1, 6))
     def ban(self, host: int) -> None:

@@ -85,8 +85,10 @@ def test_the_queue_is_a_queue(connect: Connect, moves: list[int]) -> None:
             at = queue.pop(-move % len(queue))
             wire.receive(reference.cancel(*at))
         else:
-            assert wire.take_requests(-move) == packed(*queue[:-move])
-            del queue[:-move]
+            # One byte each: a block's worth is more than there are, and at least one always comes.
+            taken = min(1, len(queue)) if move % 2 else len(queue)
+            assert wire.take_requests(0 if move % 2 else 1) == packed(*queue[:taken])
+            del queue[:taken]
         assert wire.wants == len(queue)
     assert wire.take_requests(1000) == packed(*queue)
 
