@@ -42,7 +42,8 @@ class Round:
     leecher_rss: float
     seeder_rss: float
     leecher_start_cpu: float
-    """CPU-seconds (not per GiB) that the leecher had used before it announced `started`."""
+    seeder_start_cpu: float
+    """CPU-seconds (not per GiB), part of the above, until the leecher announced `started`."""
 
 
 COLUMNS = {
@@ -51,6 +52,8 @@ COLUMNS = {
     "seeder_cpu": "seeder CPU-s/GiB",
     "leecher_rss": "leecher peak MiB",
     "seeder_rss": "seeder peak MiB",
+    "leecher_start_cpu": "leecher start-up",
+    "seeder_start_cpu": "seeder start-up",
 }
 
 
@@ -111,7 +114,7 @@ def run(kind: type[Client], network: Network, source: Path, file: Path, scratch:
         up.cpu * share,
         down.peak_rss / MIB,
         up.peak_rss / MIB,
-        weighed["started"][0].cpu,
+        *(start_up.cpu for start_up in weighed["started"]),
     )
 
 

@@ -87,6 +87,9 @@ class _Server(ThreadingHTTPServer):
         self.socket = listener
         self.tracker = tracker
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves without waiting for its answer is its own business."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import network, torrent
+from lab import network
 from lab.clients import FOREIGN, OURS, Client
 from lab.network import Host, Network
 from lab.sample import KIB, Payload, digests, single_file
 from lab.stage import TRACKER_PORT, Stage
+
+import swarm
 
 Require = Callable[[str | None], None]
 
@@ -42,7 +45,7 @@ def foreign(request: pytest.FixtureRequest, require: Require) -> type[Client]:
 def folder(
     hosts: list[Host], hard_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Payload:
-    """The hard folder as a torrent."""
+    """The hard folder as a torrent that swarm made."""
     return _payload(hosts, hard_folder, 256 * KIB, tmp_path_factory)
 
 
@@ -66,5 +69,6 @@ def _payload(
 ) -> Payload:
     url = f"http://{hosts[0].address}:{TRACKER_PORT}/announce"
     path = factory.mktemp("torrent") / f"{root.name}.torrent"
-    path.write_bytes(torrent.make(root, url, piece_length))
+    made = asyncio.run(swarm.Metainfo.create(root, trackers=[url], piece_length=piece_length))
+    path.write_bytes(made.to_bytes())
     return Payload(root, path, digests(root))
