@@ -804,7 +804,7 @@ cdef class Wire:
         return count
 
     def spare(self, Fill fill not None, uint32_t keep):
-        """Give back what was asked last of this piece; the first `keep` blocks are still awaited."""
+        """Give back what was asked of this piece, but for what is among the next `keep` blocks to come."""
         self.c_unassign(fill, keep)
 
     def release(self):
@@ -940,25 +940,21 @@ cdef class Wire:
 
     cdef int c_unassign(self, Fill fill, uint32_t keep=0) except -1:
         cdef uint32_t i, kept
-        cdef uint32_t left = keep
+        cdef uint32_t place = self.rx is not None  # in the row of what the peer still has to send
         cdef uint32_t block
-        if self.rx is fill:
-            if left:
-                left -= 1
-            else:
-                fill.c_release(self.rx_block)
-                self.c_drop_rx()
+        if self.rx is fill and not keep:
+            fill.c_release(self.rx_block)
+            self.c_drop_rx()
         kept = self.asked_head
         for i in range(self.asked_head, self.asked_tail):
-            if self.asked[i].fill == <void*>fill and not left:
+            if self.asked[i].fill == <void*>fill and place >= keep:
                 block = self.asked[i].block
                 fill.c_release(block)
                 self.c_send_cancel(fill, block)
             else:
-                if self.asked[i].fill == <void*>fill:
-                    left -= 1
                 self.asked[kept] = self.asked[i]
                 kept += 1
+            place += 1
         self.asked_tail = kept
         if self.asked_head == self.asked_tail:
             self.asked_head = self.asked_tail = 0

@@ -173,26 +173,28 @@ class Flight:
         """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
         wire = peer.wire
         fills = [f for f in self.fills.values() if self._has(wire, f) and not wire.awaits(f)]
-        fill = max(fills, key=self._due, default=None)
-        if fill is None:
-            return None
-        work = (wire.outstanding + fill.missing) * BLOCK_SIZE
-        mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
-        if self._due(fill) < 3 * mine:
-            return None
-        if fill.exclusive:
+        for fill in sorted(fills, key=self._due, reverse=True):
+            work = (wire.outstanding + fill.missing) * BLOCK_SIZE
+            mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
+            if self._due(fill) < 3 * mine:
+                continue
+            if fill.exclusive:
+                for other in list(fill.wires):
+                    other.unassign(fill)
+                self._drop(fill)
+                return self._open(peer)
+            if not peer.pace:
+                fill.endgame = (
+                    not wire.outstanding
+                )  # it may not keep its word: ask twice, but little
+                return fill
             for other in list(fill.wires):
-                other.unassign(fill)
-            self._drop(fill)
-            return self._open(peer)
-        if not peer.pace:
-            fill.endgame = not wire.outstanding  # it may not keep its word: ask twice, but little
-            return fill
-        for other in list(fill.wires):
-            # Cancelled before it is sent, no block comes twice; what it would send by then, it sends.
-            holder: Peer = other.owner
-            other.spare(fill, 0 if holder.snubbed else round(holder.pace * mine / BLOCK_SIZE))
-        return fill
+                # Cancelled before it is sent, no block comes twice; what comes soon may come.
+                holder: Peer = other.owner
+                other.spare(fill, 0 if holder.snubbed else round(holder.pace * mine / BLOCK_SIZE))
+            if fill.has_free:
+                return fill
+        return None
 
     @staticmethod
     def _due(fill: Fill) -> float:

@@ -13,6 +13,7 @@ import importlib.util
 import random
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -286,10 +287,10 @@ class Swarm:
         keep = self.rng.choice([1, 2, 10])
         model = line.model
         first = [model.active] if model.active else []
-        mine = [at for at in first + list(model.asked) if at[0] == fill.piece]
+        soon = [at for at in (first + list(model.asked))[:keep] if at[0] == fill.piece]
         line.wire.spare(fill, keep)
         self.settle()
-        assert [at for at in first + list(model.asked) if at[0] == fill.piece] == mine[:keep]
+        assert [at for at in first + list(model.asked) if at[0] == fill.piece] == soon
 
     def release(self, line: Line) -> None:
         line.wire.release()
@@ -340,7 +341,9 @@ class Swarm:
         n = self.rng.choice([1, 3, 1000])
         packed = line.wire.take_requests(n)
         numbers = [int.from_bytes(packed[i : i + 4], "little") for i in range(0, len(packed), 4)]
-        taken, line.model.queue = line.model.queue[:n], line.model.queue[n:]
+        sizes = accumulate(length for _, _, length in line.model.queue)
+        count = sum(size <= n * reference.BLOCK for size in sizes) or 1
+        taken, line.model.queue = line.model.queue[:count], line.model.queue[count:]
         assert [tuple(numbers[i : i + 3]) for i in range(0, len(numbers), 3)] == taken
         if self.rng.random() < 0.3:
             line.wire.refuse(packed)
