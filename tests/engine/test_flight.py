@@ -223,6 +223,17 @@ def test_end_game_takes_from_the_slow_what_it_was_asked_last() -> None:
     assert slow.wire.outstanding == 8 - len(taken)
 
 
+def test_end_game_sees_the_whole_queue_of_the_slow() -> None:
+    """What it will send soon is not a block of each piece, but the head of one row."""
+    desk = Desk(2, 4 * BLOCK_SIZE)
+    slow, fast = desk.peer(BLOCK_SIZE / 2), desk.peer()
+    desk.feed(slow)
+    blocks = desk.asked(slow)
+    desk.feed(fast)
+    assert sorted(desk.asked(fast)) == sorted(blocks[1:])
+    assert slow.wire.outstanding == 1
+
+
 def test_end_game_leaves_the_fast_alone() -> None:
     desk = Desk(1, 8 * BLOCK_SIZE)
     first, second = desk.peer(8 * BLOCK_SIZE), desk.peer()

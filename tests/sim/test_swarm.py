@@ -211,11 +211,11 @@ def test_pw34_the_end_game_wastes_little(swarm: Swarm) -> None:
 def test_nobody_waits_for_its_last_pieces(swarm: Swarm) -> None:
     for node in leechers(swarm):
         times = [event[0] for event in swarm.events("verified", node.name)]
-        assert max(b - a for a, b in pairwise(times[-8:])) < 5.0, node.name
+        assert max(b - a for a, b in pairwise(times[-8:])) < 8.0, node.name
 
 
 def test_seeds_do_not_keep_seeds(swarm: Swarm) -> None:
     reasons = Counter(event[3][1] for event in swarm.events("leave"))
     assert reasons["nothing to trade"] >= 19
-    swarm_left = [node for node in swarm.nodes.values() if node.ends]
-    assert not swarm_left
+    ends = [end for node in swarm.nodes.values() for end in node.ends.values()]
+    assert all(end.peer.joined > swarm.clock.now - 0.5 for end in ends), "they try, and part"
