@@ -10,7 +10,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH):$(HOME)/.cargo/bin
 
 CYTHON := $(wildcard ext/swarm/*)
 RUST := $(wildcard rust/src/*.rs rust/src/*/*.rs) rust/Cargo.toml rust/Cargo.lock
-STUBTESTS := swarm._bencode swarm._bits swarm._wire swarm._native
+STUBTEST := --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist
+STUBS := swarm._bencode swarm._bits swarm._wire swarm._native
 
 .PHONY: build demo test lint rust bench clean
 
@@ -53,7 +54,7 @@ lint: build .venv/group-lint rust
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest-allowlist $(STUBTESTS)
+	@$(BIN)/python -m mypy.stubtest --concise $(STUBTEST) $(STUBS)
 
 rust: .venv/ready
 	@cd rust && cargo fmt --check
