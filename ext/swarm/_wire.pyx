@@ -47,6 +47,7 @@ cdef enum:
     RECEIVED = 255
     MAX_HOLDERS = 3          # end game asks at most this many peers for one block
     KEEP_DEPTH = 32          # requests a fresh connection may have outstanding
+    BITFIELD_NOISE = 100     # what a bitfield costs that is not the first
     FRESH_BATCH = 16         # blocks read at once for a peer whose speed is not known
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
@@ -525,6 +526,10 @@ cdef class Wire:
             bits = Bits(self.pieces)
             if not bits.c_load(p + 5, length - 1):
                 raise ProtocolError("a bitfield with spare bits set")
+            if self.saw_bitfield or self.saw_have:
+                # aria2 sends its bitfield anew now and then. It replaces the old one, at a price.
+                self.noise += BITFIELD_NOISE
+                self.rarity.leave(self.bits)
             self.c_bitfield(bits)
         elif kind == M_CANCEL:
             self.c_cancelled(load32(p + 5), load32(p + 9), load32(p + 13))
@@ -551,6 +556,8 @@ cdef class Wire:
             bits = Bits(self.pieces)
             if kind == M_HAVE_ALL:
                 bits.fill()
+            if self.saw_bitfield or self.saw_have:
+                raise ProtocolError(f"message {kind} is not the first of its kind")
             return self.c_bitfield(bits)
         piece = load32(p + 5)
         if piece >= self.pieces:
@@ -624,8 +631,7 @@ cdef class Wire:
         return 0
 
     cdef int c_bitfield(self, Bits bits) except -1:
-        if self.saw_bitfield or self.saw_have:
-            raise ProtocolError("a bitfield that is not the first of its kind")
+        # Invariant: the old bits do not count in the availability any more.
         self.saw_bitfield = True
         self.bits = bits
         self.rarity.join(bits)

@@ -176,14 +176,16 @@ def test_pw12_bitfields_of_the_wrong_size(connect: Connect, pieces: int) -> None
 
 
 def test_pw12_a_second_bitfield_or_one_after_a_have(connect: Connect) -> None:
+    """aria2 sends one again in the middle of a connection: it replaces the first, and counts as noise."""
     one = reference.bitfield({1}, 4)
     for before in (one, reference.have(1), one + reference.have(0)):
         rarity = Rarity(4)
         wire = connect(rarity=rarity)
         wire.receive(before)
-        counts = [rarity.availability(i) for i in range(4)]
-        assert "bitfield" in refuses(wire, reference.bitfield({2, 3}, 4))
-        assert [rarity.availability(i) for i in range(4)] == counts
+        assert wire.take_noise() == 0
+        wire.receive(reference.bitfield({2, 3}, 4))
+        assert wire.take_noise() == 100
+        assert [rarity.availability(i) for i in range(4)] == [0, 0, 1, 1]
         wire.leave()
         assert [rarity.availability(i) for i in range(4)] == [0] * 4
 
@@ -205,7 +207,7 @@ def test_pw14_the_same_have_a_million_times(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("first", [14, 15, 5, 4])
-@pytest.mark.parametrize("second", [14, 15, 5])
+@pytest.mark.parametrize("second", [14, 15])
 def test_pw15_two_of_bitfield_have_all_have_none(connect: Connect, first: int, second: int) -> None:
     said = {5: reference.bitfield({1}, 4), 4: reference.have(1)}
     rarity = Rarity(4)

@@ -294,8 +294,12 @@ class Peer:
             bits = {i for i in range(8 * len(payload)) if payload[i // 8] & 128 >> i % 8}
             if bits and max(bits) >= self.pieces:
                 raise Broken("spare bits")
+            if self.said_pieces:
+                self.noise += 100
             self._bitfield(bits)
         elif kind in (HAVE_ALL, HAVE_NONE):
+            if self.said_pieces:
+                raise Broken("not the first of its kind")
             self._bitfield(set(range(self.pieces)) if kind == HAVE_ALL else set())
         elif kind == REQUEST:
             self._request((number(payload), number(payload, 4), number(payload, 8)))
@@ -341,8 +345,6 @@ class Peer:
             self.seen.add("HAVE")
 
     def _bitfield(self, bits: set[int]) -> None:
-        if self.said_pieces:
-            raise Broken("not the first of its kind")
         self.said_pieces = True
         self.bits = bits
         self.seen.add("BITFIELD")
