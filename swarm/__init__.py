@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .errors import ConfigError as ConfigError
     from .errors import DiskFull as DiskFull
     from .errors import DuplicateTorrent as DuplicateTorrent
+    from .errors import ListenError as ListenError
     from .errors import MagnetError as MagnetError
     from .errors import MetainfoError as MetainfoError
     from .errors import ProtocolError as ProtocolError
@@ -66,7 +67,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "blocking": "download",
-    "errors": """BencodeError ConfigError DiskFull DuplicateTorrent MagnetError MetainfoError
+    "errors": """BencodeError ConfigError DiskFull DuplicateTorrent ListenError MagnetError MetainfoError
         ProtocolError SessionClosed SourceError StorageError SwarmError TorrentFailed TorrentRemoved
         TrackerError UnsafePath""",
     "events": """Event EventStream Overrun PeerAddr PeerJoined PeerLeft PieceFailed PieceVerified

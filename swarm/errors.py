@@ -8,6 +8,7 @@
     ├── SourceError            OSError          a torrent that could not be read or fetched; has `source`
     ├── ProtocolError          ConnectionError  a peer that broke the protocol; has `reason`
     ├── TrackerError           OSError          a tracker that refused or did not answer; has `url`, `retry_in`
+    ├── ListenError            OSError          a port that cannot be bound; has `address`
     ├── StorageError           OSError          the disk said no; has `path`, `offset`, `operation`
     │   ├── DiskFull                            ENOSPC, EDQUOT
     │   └── UnsafePath                          a path that would leave the torrent's folder
@@ -86,6 +87,19 @@ class TrackerError(SwarmError, OSError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.url, self.retry_in)
+
+
+class ListenError(SwarmError, OSError):
+    """A port that cannot be bound: taken, or no address of this machine. `address` and `errno` say."""
+
+    def __init__(self, address: str, cause: OSError) -> None:
+        super().__init__(f"cannot listen on {address}: {cause.strerror or cause}")
+        self.address = address
+        self.errno = cause.errno
+        self._cause = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.address, self._cause)
 
 
 class StorageError(SwarmError, OSError):

@@ -43,6 +43,7 @@ class Peering:
         def factory() -> Connection:
             connection = Connection(session, settings.handshake_timeout, self._opening)
             connection.dialled = (self, addr)
+            session.greeting.add(connection)
             return connection
 
         self.dialling += 1
@@ -65,13 +66,14 @@ class Peering:
     def on_handshake(self, connection: Connection, theirs: Handshake) -> None:
         """Takes a connection in, or raises `ProtocolError` with the reason not to."""
         engine, session, meta = self.runner.engine, self.session, self.runner.meta
-        storage = self.runner.storage
-        if engine is None or storage is None:
+        if engine is None:
             raise ProtocolError("not running")
         refusal = engine.refusal(
             theirs.peer_id, connection.addr, outgoing=connection.outgoing, our_id=session.peer_id
         )
         if refusal is not None:
+            if theirs.peer_id == session.peer_id and not connection.outgoing:
+                connection.greet(self._opening)  # so that our other end knows its own voice
             raise ProtocolError(refusal)
         if not connection.outgoing:
             connection.greet(self._opening)
@@ -95,7 +97,7 @@ class Peering:
         wire.owner = peer
         peer.extended = theirs.extended
         session.connections[wire.key] = connection
-        connection.attach(self, wire, peer, storage.read)
+        connection.attach(self, wire, peer, self.runner.read)
         engine.join(peer, _now())
         self._introduce(peer)
         session.bus.publish(PeerJoined(self.runner.handle, PeerAddr(*peer.addr), peer.outgoing))
@@ -134,7 +136,7 @@ class Peering:
             return
         if events & EXTENDED:
             for kind, payload in peer.wire.take_extended():
-                if kind == HANDSHAKE:
+                if kind == HANDSHAKE and not connection.closed:
                     self._on_extended(peer, ExtendedHandshake.parse(payload))
         if not connection.closed:
             engine.on_wire(peer, events, _now())

@@ -44,6 +44,8 @@ def report(meta: Metainfo, good: bytes, dest: Path) -> Report:
     have = Bits(meta.piece_count, good)
     files = []
     for file in meta.files:
+        if file.pad:
+            continue
         good_bytes = _good_bytes(meta, have, file.offset, file.length)
         path = dest.joinpath(*file.path)
         state: FileState = "good" if good_bytes == file.length else "damaged"
@@ -91,5 +93,5 @@ async def verify(
         good = await storage.check(None, progress)
         await storage.close()
     finally:
-        await asyncio.to_thread(disk.close)
+        await disk.aclose()
     return await asyncio.to_thread(report, meta, good, where)

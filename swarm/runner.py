@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from errno import ECANCELED
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from .claims import Claims
 from .engine.announce import Announce
 from .engine.peer import Peer
 from .engine.torrent import Torrent as Engine
-from .errors import StorageError, TrackerError
+from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved, TrackerError
 from .events import (
     PeerAddr,
     PieceFailed,
@@ -23,16 +25,16 @@ from .events import (
     TrackerAnswered,
     TrackerFailed,
 )
+from .net.peer import Frames
 from .peering import Peering
 from .proto.metainfo import Metainfo
-from .proto.tracker import AnnounceRequest
+from .proto.tracker import AnnounceRequest, redact
+from .report import Report, report
 from .store.disk import Storage, Verdict
 
 if TYPE_CHECKING:
     from .session import Session
     from .torrent import Torrent
-
-CLIENT = "swarm 0.1"
 
 
 class Runner:
@@ -61,8 +63,14 @@ class Runner:
         """Set, and replaced, whenever `state` changes."""
         self.have = Bits(meta.piece_count)
         self.engine: Engine | None = None
-        self.totals = (0, 0, 0)
+        self.found: Report | None = None
+        """What the last full check found."""
+        self.turn: asyncio.Task[None] | None = None
+        """The last opening or closing."""
+        self._past = (0, 0, 0)
         self._verify = verify
+        self._only_check = False
+        self._known = False  # whether `have` tells what is on the disk
         self._claims = Claims(session.state_dir, meta, dest)
         self.storage: Storage | None = None
         self.peering = Peering(self)
@@ -70,7 +78,12 @@ class Runner:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.farewells: set[asyncio.Task[None]] = set()
+        """Announces of `stopped` under way."""
         self._opening: asyncio.Task[None] | None = None
+        self._rechecking: asyncio.Task[Report] | None = None
+        self._commits = 0  # under way
+        self._settled: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------ states
 
@@ -84,6 +97,14 @@ class Runner:
         return self.have.full
 
     @property
+    def totals(self) -> tuple[int, int, int]:
+        """Bytes of payload downloaded, uploaded and wasted in this session."""
+        if self.engine is None:
+            return self._past
+        down, up, wasted = self.engine.totals()
+        return self._past[0] + down, self._past[1] + up, self._past[2] + wasted
+
+    @property
     def done(self) -> int:
         """Verified bytes."""
         meta = self.meta
@@ -92,21 +113,49 @@ class Runner:
         return self.have.count * meta.piece_length - short
 
     def start(self) -> None:
-        """Check what is there and begin to trade, in the background. Idempotent while it runs."""
+        """Check what is there and begin to trade, in the background. Idempotent while it runs.
+
+        Raises `TorrentRemoved`.
+        """
+        if self.removed:
+            raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
         if self.state in ("paused", "failed"):
+            for farewell in self.farewells:
+                farewell.cancel()  # or a tracker might hear it after our return
             self.error = None
             self._set_state("checking")
-            self._opening = self._spawn(self._open())
+            self._opening = self._take_turn(self._open)
+
+    def _take_turn(self, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Opening and closing never overlap: each waits for the one before."""
+        before = self.turn
+
+        async def run() -> None:
+            if before is not None:
+                await _through(asyncio.wait([before]))
+            await step()
+
+        self.turn = asyncio.get_running_loop().create_task(run())
+        return self.turn
 
     async def _open(self) -> None:
+        self._known = False
         try:
-            await asyncio.to_thread(self._claims.acquire)
+            await _through(asyncio.to_thread(self._claims.acquire))
             self.storage = self.session.disk.open(self.meta, self.dest, writable=True)
             await self._establish()
         except StorageError as error:
             self._fail(error)
             return
-        loop = asyncio.get_running_loop()
+        self._known = True
+        if self._only_check:
+            self._set_state("paused")
+            await self._close()
+        else:
+            self._trade()
+
+    def _trade(self) -> None:
+        now = asyncio.get_running_loop().time()
         self.engine = Engine(
             self.meta,
             self.have,
@@ -116,18 +165,20 @@ class Runner:
             rng=self.session.rng,
         )
         self._set_state("seeding" if self.complete else "downloading")
-        self.engine.candidates.add(self._peers_given, "user", loop.time())
-        self.engine.start(loop.time())
+        self.engine.candidates.add(self._peers_given, "user", now)
+        self.engine.start(now)
         self._spawn(self._claim_regularly())
         self._wake()
 
     async def _establish(self) -> None:
         """Finds out which pieces are here: claimed ones are trusted, doubtful ones are hashed."""
         assert self.storage is not None
+        self.have.zero()
         if self._verify is False:
             self.have.fill()
         elif self._verify is True:
             await self._check(None)
+            self.found = await asyncio.to_thread(report, self.meta, bytes(self.have), self.dest)
         else:
             trusted, doubtful = await asyncio.to_thread(self._claims.load)
             self._adopt(trusted)
@@ -150,45 +201,62 @@ class Runner:
             if found[piece]:
                 self.have.set(piece)
 
-    async def stop(self, *, deadline: float | None = None) -> None:
+    async def stop(self) -> None:
         """Close the connections, make what is here durable and claim it, and tell the trackers.
 
-        `deadline` (loop time) bounds the trackers; the claim comes first.
+        Returns before the trackers have answered. Giving up the wait leaves nothing half done.
         """
+        await asyncio.shield(self.halt())
+
+    def halt(self) -> asyncio.Task[None]:
+        """The same, without a wait: peers go at once, the task makes what is here durable."""
         if self._opening is not None:
             self._opening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._opening
-        opened = self.engine is not None
+        running = self.engine is not None and self.engine.running
         self._stop_engine()
-        stopping = [self._spawn(self._announce(a)) for a in self._announces()] if opened else []
+        for announce in self._announces() if running else ():
+            farewell = asyncio.get_running_loop().create_task(self._say_goodbye(announce))
+            self.farewells.add(farewell)
+            farewell.add_done_callback(self.farewells.discard)
         if self.state != "failed":
             self._set_state("paused")
-        for task in self._tasks - set(stopping):
-            task.cancel()
-        if opened and self.storage is not None:
-            try:
-                await self._claim(clean=True)
-            except StorageError as error:
-                self._fail(error)
-        if stopping:
-            left = None if deadline is None else deadline - asyncio.get_running_loop().time()
-            await asyncio.wait(stopping, timeout=left)
-        await self._close_storage()
+        return self._take_turn(self._close)
+
+    async def _say_goodbye(self, announce: Announce) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.session.settings.stop_timeout):
+                await self._announce(announce)
 
     def _stop_engine(self) -> None:
         if self.engine is not None and self.engine.running:
             self.engine.stop(asyncio.get_running_loop().time())
-            self.totals = self.engine.totals()
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_at = None, float("inf")
 
-    async def _close_storage(self) -> None:
-        storage, self.storage, self.engine = self.storage, None, None
-        if storage is not None:
-            await storage.close()
-        self._claims.release()
+    async def _close(self) -> None:
+        """Data first, then the claim, then others may have the files."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        storage = self.storage
+        try:
+            if self._commits:  # or what is written after the claim would make it worthless
+                self._settled = asyncio.get_running_loop().create_future()
+                await self._settled
+            if self._known and self.state != "failed":
+                await self._claim(clean=True)
+        except StorageError as error:
+            self._fail(error)
+        finally:
+            self._past, self.engine = self.totals, None
+            self.storage, self._known = None, False
+            try:
+                if storage is not None:
+                    await storage.close()
+            finally:
+                self._claims.release()
 
     def _fail(self, error: StorageError) -> None:
         """The disk said no: everything of this torrent stops, nothing that was claimed is lost."""
@@ -198,27 +266,48 @@ class Runner:
         self._stop_engine()
         self._set_state("failed")
         self.session.bus.publish(TorrentStopped(self.handle, error))
-        self._spawn(self._close_storage())
+        self._take_turn(self._close)
 
-    async def recheck(self) -> None:
-        """Hash everything again, and go on from what is found."""
-        await self.stop()
-        self._claims.forget()
-        self.have.zero()
-        self._verify = True
+    async def recheck(self) -> Report:
+        """Hash everything again and tell what was found; go on from there, unless it was paused.
+
+        Raises `TorrentRemoved`, `TorrentFailed`, and `SwarmError` when it is paused meanwhile.
+        """
+        if self._rechecking is None or self._rechecking.done():
+            self._rechecking = asyncio.get_running_loop().create_task(self._recheck())
+            self._rechecking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._rechecking)
+
+    async def _recheck(self) -> Report:
+        only_check = self.state == "paused"
+        await asyncio.wait([self.halt()])
+        await asyncio.to_thread(self._claims.forget)
+        self._verify, self._only_check, self.found = True, only_check, None
         self.start()
         assert self._opening is not None
-        await asyncio.shield(self._opening)
+        await asyncio.wait([self._opening])
+        self._only_check = False
+        if self.error is not None:
+            raise TorrentFailed(self.handle, str(self.error)) from self.error
+        if self.found is None:
+            raise SwarmError(f"{self.meta.name}: stopped before everything was checked")
+        return self.found
 
-    def retire(self) -> None:
-        """No longer in a session: whoever waits is told."""
+    def abandon(self) -> set[asyncio.Task[Any]]:
+        """No longer in a session: whoever waits is told. What had to end by now is cancelled."""
+        ends = (task for task in (self.turn, self._rechecking) if task is not None)
+        left = {*self._tasks, *self.farewells, *(task for task in ends if not task.done())}
+        for task in left:
+            task.cancel()
+        self.removed = True
+        self._set_state("failed" if self.error is not None else "paused")
+        return left
+
+    async def forget(self) -> None:
+        """Removed by the user: nothing is claimed any more."""
+        await asyncio.to_thread(self._claims.forget)
         self.removed = True
         self._set_state("paused")
-
-    def forget(self) -> None:
-        """Removed by the user: nothing is claimed any more."""
-        self._claims.forget()
-        self.retire()
 
     # ------------------------------------------------------------ claims
 
@@ -232,7 +321,7 @@ class Runner:
         save = partial(
             self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
         )
-        await asyncio.to_thread(save)
+        await _through(asyncio.to_thread(save))
 
     async def _claim_regularly(self) -> None:
         """Claims what was found at the start, then what came since, until nothing is missing."""
@@ -261,6 +350,7 @@ class Runner:
         self.engine.tick(now)
         self.work()
         self.session.settle()
+        self.arm()
 
     def work(self) -> None:
         """Announces and dials that are due."""
@@ -320,13 +410,14 @@ class Runner:
             reply = await self.session.trackers.announce(announce.url, request)
         except TrackerError as error:
             engine.on_tracker_error(announce.url, error.retry_in, str(error), loop.time())
-            self.session.bus.publish(TrackerFailed(self.handle, announce.url, error))
+            failed = TrackerFailed(self.handle, redact(announce.url), error)
+            self.session.bus.publish(failed)
             return
         engine.on_tracker_reply(announce.url, reply, loop.time())
         self.session.bus.publish(
             TrackerAnswered(
                 self.handle,
-                announce.url,
+                redact(announce.url),
                 len(reply.peers),
                 reply.seeds,
                 reply.leechers,
@@ -346,9 +437,9 @@ class Runner:
 
     def add_peer(self, addr: tuple[str, int]) -> None:
         """Try this address, now or once the torrent runs."""
-        if self.engine is None:
+        if addr not in self._peers_given:
             self._peers_given.append(addr)
-        else:
+        if self.engine is not None:
             self.engine.candidates.add([addr], "user", asyncio.get_running_loop().time())
             self.work()
 
@@ -360,14 +451,19 @@ class Runner:
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
         assert self.storage is not None
         digest = self.meta.piece_hash(piece) if last else None
-        done = partial(self._on_commit, self.storage, piece)
-        self.storage.commit(piece, offset, slot, length, digest, done)
+        self.storage.commit(piece, offset, slot, length, digest, partial(self._on_commit, piece))
+        self._commits += 1
 
-    def _on_commit(self, storage: Storage, piece: int, verdict: Verdict | StorageError) -> None:
-        if storage is not self.storage or self.engine is None:
+    def _on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
+        self._commits -= 1
+        if not self._commits and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+        if self.engine is None:
             return
         now = asyncio.get_running_loop().time()
-        if isinstance(verdict, StorageError):
+        if isinstance(verdict, StorageError) and verdict.errno == ECANCELED:
+            self.engine.on_written(now)  # the piece was given up meanwhile
+        elif isinstance(verdict, StorageError):
             self.engine.on_storage_error(piece)
             self._fail(verdict)
         elif verdict is Verdict.WRITTEN:
@@ -376,6 +472,17 @@ class Runner:
             self.engine.on_verdict(piece, verdict is Verdict.VERIFIED, now)
             self.arm()
         self.session.settle_soon()
+
+    def read(self, requests: bytes, done: Frames) -> None:
+        """Reads blocks for a peer. A disk that cannot give what we claim stops the torrent."""
+
+        def finish(frames: Any, size: int) -> None:
+            done(frames, size)
+            if isinstance(frames, StorageError) and frames.errno != ECANCELED:
+                self._fail(frames)
+
+        assert self.storage is not None
+        self.storage.read(requests, finish)
 
     def forget_piece(self, piece: int) -> None:
         if self.storage is not None:
@@ -394,7 +501,7 @@ class Runner:
     def completed(self) -> None:
         assert self.engine is not None
         self.peering.announce_upload_only()
-        self._set_state("seeding")
+        self._set_state("seeding" if self.engine.running else self.state)
         self.session.bus.publish(TorrentDone(self.handle))
 
     def verified(self, piece: int) -> None:
@@ -404,3 +511,13 @@ class Runner:
     def corrupt(self, piece: int, suspects: list[Peer]) -> None:
         addrs = tuple(PeerAddr(*peer.addr) for peer in suspects)
         self.session.bus.publish(PieceFailed(self.handle, piece, addrs))
+
+
+async def _through(work: Coroutine[Any, Any, object]) -> None:
+    """Awaits what cannot be called off, such as the work of a thread: a cancel waits for its end."""
+    job = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(job)
+    except asyncio.CancelledError:
+        await asyncio.wait([job])
+        raise

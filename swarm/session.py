@@ -6,18 +6,24 @@ The one place, with `runner`, where engine, net and store meet. It holds no poli
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from ._native import Pool
 from ._wire import Wire
-from .errors import ConfigError, DuplicateTorrent, MagnetError, ProtocolError, SessionClosed
+from .errors import (
+    ConfigError,
+    DuplicateTorrent,
+    ListenError,
+    MagnetError,
+    ProtocolError,
+    SessionClosed,
+)
 from .events import E, EventBus, EventStream, Overflow, PeerAddr
 from .metainfo import Metainfo
 from .net.listen import listen
@@ -30,6 +36,9 @@ from .settings import Settings
 from .store.disk import Disk
 from .torrent import Torrent
 
+GRACE = 0.1
+"""Seconds that what was cancelled has to end, however little time leaving may take."""
+
 StrPath = str | os.PathLike[str]
 
 
@@ -40,9 +49,9 @@ class Session:
             torrent = await session.add("debian.torrent", dest="~/Downloads")
             await torrent.wait_done()
 
-    Constructing one does no I/O. Entering binds the port; leaving saves what is here, says goodbye to
-    the trackers, and takes `settings.stop_timeout` seconds at most. `listen` is a port or "IP:port"
-    (port 0: any free one); `state_dir` is where progress is remembered.
+    Constructing one does no I/O. Entering binds the port (`ListenError`); leaving saves what is
+    here, says goodbye to the trackers, and takes `settings.stop_timeout` seconds at most. `listen`
+    is a port or "IP:port" (port 0: any free one); `state_dir` is where progress is remembered.
     """
 
     def __init__(
@@ -67,12 +76,16 @@ class Session:
         self.trackers: TrackerClient
         self._runners: dict[bytes, Runner] = {}
         self._torrents: dict[InfoHash, Torrent] = {}
-        self._pending: set[Connection] = set()
+        self.greeting: set[Connection] = set()
+        """Connections whose handshake is under way, the ones we dialled among them."""
+        self._accepted: dict[Connection, None] = {}  # the others, the oldest first
         self._server: asyncio.Server | None = None
         self._buffer = memoryview(b"")
         self._keys = 0
         self._settling = False
         self._open = False
+        self._closing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     @property
     def torrents(self) -> Mapping[InfoHash, Torrent]:
@@ -82,11 +95,14 @@ class Session:
     # ------------------------------------------------------------ life
 
     async def __aenter__(self) -> Self:
-        if self._open:
-            raise SessionClosed("this session is open already")
+        if self._open or self._server is not None:
+            raise SessionClosed("a session is entered once")
         loop = asyncio.get_running_loop()
         self._buffer = memoryview(bytearray(self.settings.receive_buffer))
-        self._server, self.port = await listen(self._accept, self.host, self.port)
+        try:
+            self._server, self.port = await listen(self._accept, self.host, self.port)
+        except OSError as error:
+            raise ListenError(str(PeerAddr(self.host or "*", self.port)), error) from error
         self.disk = Disk(threads=self.settings.threads, read_memory=self.settings.read_memory)
         self.disk.attach(loop)
         self.pool = Pool(self.settings.memory)
@@ -98,31 +114,58 @@ class Session:
         await self.aclose()
 
     async def aclose(self, *, timeout: float | None = None) -> None:
-        """Saves everything and leaves, within `timeout` seconds (default: `settings.stop_timeout`)."""
-        if not self._open:
-            return
-        self._open = False
+        """Saves everything and leaves, within `timeout` seconds (default: `settings.stop_timeout`).
+
+        Idempotent. A cancel while it waits makes it leave at once, still in good order.
+        """
+        if self._closing is None:
+            if not self._open:
+                return
+            self._open = False
+            timeout = self.settings.stop_timeout if timeout is None else timeout
+            self._closing = asyncio.get_running_loop().create_task(self._close(timeout))
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            self._hurry.set()
+            await asyncio.wait([self._closing])
+            raise
+
+    async def _close(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        timeout = self.settings.stop_timeout if timeout is None else timeout
         deadline = loop.time() + timeout
         assert self._server is not None
         self._server.close()
-        for connection in list(self._pending):
+        for connection in list(self.greeting):
             connection.close("the session is closing")
-        stops = [loop.create_task(r.stop(deadline=deadline)) for r in self._runners.values()]
-        if stops:
-            _, late = await asyncio.wait(stops, timeout=timeout)
-            for task in late:
-                task.cancel()
-        for runner in self._runners.values():
-            runner.retire()
-        for connection in list(self.connections.values()):
-            connection.close("the session is closing")
-        self.bus.close()
+        runners = list(self._runners.values())
+        stops = {runner.halt() for runner in runners}
+        for runner in runners:
+            stops |= runner.farewells
+        await self._wait(stops, timeout)
+        left = {task for runner in runners for task in runner.abandon()}
         await self.trackers.aclose()
-        left = max(0.1, deadline - loop.time())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(self.disk.close), left)
+        await self._wait(left, 0.0)
+        self.bus.close()
+        ending = loop.create_task(self.disk.aclose())
+        await self._wait({ending}, deadline - loop.time())
+        if not ending.done():
+            self.disk.detach()
+            ending.cancel()
+        self._buffer = memoryview(b"")
+
+    async def _wait(self, tasks: set[asyncio.Task[Any]], timeout: float) -> None:
+        """Until all have ended or, but not before `GRACE`, time is up or somebody is in a hurry."""
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=GRACE)
+            if late and timeout > GRACE and not self._hurry.is_set():
+                hurry = asyncio.get_running_loop().create_task(self._hurry.wait())
+                everything = asyncio.get_running_loop().create_task(asyncio.wait(late))
+                both = {hurry, everything}
+                await asyncio.wait(both, timeout=timeout - GRACE, return_when="FIRST_COMPLETED")
+                for task in both:
+                    task.cancel()
+                await asyncio.wait(both)
 
     # ------------------------------------------------------------ torrents
 
@@ -168,10 +211,12 @@ class Session:
     async def _resolve(self, src: StrPath | bytes | Metainfo) -> Metainfo:
         if isinstance(src, Metainfo):
             return src
-        if isinstance(src, str) and src.startswith("magnet:"):
-            raise MagnetError("magnet links are not supported yet: give the .torrent")
-        if isinstance(src, str) and src.startswith(("http://", "https://")):
-            return await Metainfo.fetch(src)
+        if isinstance(src, str):
+            scheme = src.partition(":")[0].lower()
+            if scheme == "magnet":
+                raise MagnetError("magnet links are not supported yet: give the .torrent")
+            if scheme in ("http", "https"):
+                return await Metainfo.fetch(src)
         return await asyncio.to_thread(Metainfo.load, src)
 
     def discard(self, runner: Runner) -> None:
@@ -185,8 +230,9 @@ class Session:
         """A stream of the events of these kinds (all, if none is named). Enter it to listen.
 
         At most `maxsize` wait to be read; beyond that the oldest are dropped and counted, or, with
-        `overflow="raise"`, the next read raises `Overrun`.
+        `overflow="raise"`, the next read raises `Overrun`. Raises `ConfigError`, `SessionClosed`.
         """
+        self._check_open()
         return EventStream(self.bus, kinds, overflow, maxsize)
 
     def _check_open(self) -> None:
@@ -201,10 +247,11 @@ class Session:
 
     def _accept(self) -> Connection:
         connection = Connection(self, self.settings.handshake_timeout)
-        self._pending.add(connection)
-        while len(self._pending) > self.settings.max_pending_inbound:
+        self.greeting.add(connection)
+        self._accepted[connection] = None
+        while len(self._accepted) > self.settings.max_pending_inbound:
             # The newest must not be locked out by old ones that say nothing.
-            next(iter(self._pending)).close("too many unfinished handshakes")
+            next(iter(self._accepted)).close("too many unfinished handshakes")
         return connection
 
     def on_handshake(self, connection: Connection, handshake: Handshake) -> None:
@@ -216,7 +263,7 @@ class Session:
         if len(self.connections) >= self.settings.max_peers:
             raise ProtocolError("enough peers")
         runner.peering.on_handshake(connection, handshake)
-        self._pending.discard(connection)
+        self._greeted(connection)
         runner.arm()
 
     def on_wire(self, connection: Connection, events: int) -> None:
@@ -224,13 +271,17 @@ class Session:
             connection.owner.on_wire(connection, events)
 
     def on_lost(self, connection: Connection, reason: str) -> None:
-        self._pending.discard(connection)
+        self._greeted(connection)
         if connection.wire is not None:
             self.connections.pop(connection.wire.key, None)
             connection.owner.on_lost(connection.peer, reason)
         elif connection.dialled is not None:
             peering, addr = connection.dialled
             peering.on_unreachable(addr)
+
+    def _greeted(self, connection: Connection) -> None:
+        self.greeting.discard(connection)
+        self._accepted.pop(connection, None)
 
     def settle(self) -> None:
         """Writes the output of every wire that has some."""
@@ -262,7 +313,7 @@ class Session:
 
 
 def parse_listen(listen: int | str) -> tuple[str, int]:
-    """(host, port) of a port, "host:port", "[v6]:port" or "host". Raises `ConfigError`."""
+    """(host, port) of a port, ":port", "IP:port" or "[v6]:port". Raises `ConfigError`."""
     import ipaddress
 
     host, port = "", listen

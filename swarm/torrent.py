@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import TorrentFailed, TorrentRemoved
+from .errors import StorageError, TorrentFailed, TorrentRemoved
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
-from .report import Report, report
+from .report import Report
 
 if TYPE_CHECKING:
     from .engine.announce import TrackerStatus
@@ -100,8 +100,7 @@ class Torrent:
         runner = self._runner
         engine = runner.engine
         peers = list(engine.peers.values()) if engine is not None else []
-        totals = engine.totals() if engine is not None else runner.totals
-        downloaded, uploaded, wasted = totals
+        downloaded, uploaded, wasted = runner.totals
         length, done = runner.meta.length, runner.done
         down_rate = sum(peer.down.value for peer in peers)
         checking = runner.state == "checking"
@@ -164,24 +163,33 @@ class Torrent:
         self._runner.add_peer((addr[0], addr[1]))
 
     async def pause(self) -> None:
-        """Close every connection, make what is here durable, and stop."""
+        """Close every connection, make what is here durable, and stop.
+
+        Giving up the wait does not call it off.
+        """
         await self._runner.stop()
 
     async def resume(self) -> None:
-        """Go on after `pause`, or try again after a failure."""
+        """Go on after `pause`, or try again after a failure. Raises `TorrentRemoved`."""
         self._runner.start()
 
     async def verify(self) -> Report:
-        """Hash everything that is on the disk again, and go on from what is found."""
-        await self._runner.recheck()
-        return report(self._runner.meta, bytes(self._runner.have), self._runner.dest)
+        """Hash everything that is on the disk again and tell what was found.
+
+        Goes on from there, unless it was paused. Raises `TorrentFailed`, `TorrentRemoved`, and
+        `SwarmError` when it is paused before everything was checked.
+        """
+        return await self._runner.recheck()
 
     async def remove(self, *, delete_data: bool = False) -> None:
-        """Take it out of the session. With `delete_data`, its files and emptied folders go, too."""
+        """Take it out of the session. With `delete_data`, its files and emptied folders go, too.
+
+        Raises `StorageError` for a file that could not be deleted, when all others are.
+        """
         runner = self._runner
         await runner.stop()
         runner.session.discard(runner)
-        runner.forget()
+        await runner.forget()
         if delete_data:
             await asyncio.to_thread(delete_files, runner.dest, runner.meta.files)
 
@@ -215,15 +223,30 @@ class Watch:
 
 
 def delete_files(dest: Path, files: Sequence[File]) -> None:
-    """Removes the files of a torrent, and the folders that are empty then. Symlinks are not followed."""
+    """Removes the files of a torrent, and the folders that are empty then. Symlinks are not followed.
+
+    Raises `StorageError` for the first that could not be removed, when all others are.
+    """
     folders: set[Path] = set()
+    failed: StorageError | None = None
     for file in files:
+        if file.pad:
+            continue
         path = dest.joinpath(*file.path)
-        folders.update(p for p in path.parents if p != dest and dest in p.parents)
-        if not any(p.is_symlink() for p in path.parents if dest in p.parents):
-            path.unlink(missing_ok=True)
+        inner = [p for p in path.parents if dest in p.parents]
+        if any(p.is_symlink() for p in inner):
+            continue
+        folders.update(inner)
+        try:
+            path.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            failed = failed or StorageError.of(error.errno or 0, str(path), 0, "delete")
     for folder in sorted(folders, key=lambda p: -len(p.parts)):
         try:
             folder.rmdir()
         except OSError:
             continue
+    if failed is not None:
+        raise failed

@@ -70,6 +70,11 @@ class Disk:
         self._native.close()
         self.drain()
 
+    async def aclose(self) -> None:
+        """`close` on a loop: the threads are joined off it, callbacks stay on it."""
+        await asyncio.to_thread(self._native.close)
+        self.close()
+
     def fileno(self) -> int:
         """A descriptor that is readable while completions wait."""
         return self._native.fileno()
