@@ -78,9 +78,13 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's are not instances of it
         self._transport = transport
+        if self.closed:  # before it was made, because we are leaving or there are too many
+            transport.abort()
+            return
         transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
         name = transport.get_extra_info("peername") or ("", 0)
-        self.addr = (name[0], name[1])
+        # An IPv4 peer on a socket of both families is the same peer.
+        self.addr = (name[0].removeprefix("::ffff:"), name[1])
         self._set_timer(self._timeout, "no handshake in time")
         if self._opening is not None:
             transport.write(bytes(self._opening))
