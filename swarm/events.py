@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
-from .errors import StorageError, SwarmError, TrackerError
+from .errors import ConfigError, StorageError, SwarmError, TrackerError
 
 if TYPE_CHECKING:
     from .torrent import Torrent
@@ -107,6 +107,10 @@ class EventStream(Generic[E]):
     def __init__(
         self, bus: EventBus, kinds: tuple[type[E], ...], overflow: Overflow, maxsize: int
     ) -> None:
+        if maxsize < 1 or overflow not in get_args(Overflow):
+            raise ConfigError(f"no such stream: overflow {overflow!r}, maxsize {maxsize}")
+        if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
+            raise ConfigError(f"not all of these are kinds of events: {kinds!r}")
         self.dropped = 0
         """Events that this listener was too slow for."""
         self._bus = bus
@@ -118,7 +122,9 @@ class EventStream(Generic[E]):
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        self._bus.streams.append(self)
+        if self not in self._bus.streams and not self._bus.closed:
+            self._bus.streams.append(self)
+        self._closed = self._bus.closed
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -161,6 +167,7 @@ class EventBus:
 
     def __init__(self) -> None:
         self.streams: list[EventStream[Any]] = []
+        self.closed = False
 
     def wanted(self, kind: type[Event]) -> bool:
         """Whether it is worth making an event of this kind."""
@@ -172,5 +179,7 @@ class EventBus:
                 stream.push(event)
 
     def close(self) -> None:
+        """The session is over: what was queued can still be read, and then every stream ends."""
+        self.closed = True
         for stream in list(self.streams):
             stream.close()
