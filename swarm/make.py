@@ -98,3 +98,6 @@ class Making:
             raise SourceError(f"{name}: {error.strerror or error}", str(name)) from error
         finally:
             state.cancel()
+            await asyncio.wait([job])  # the thread reads no file after we have returned
+            if not job.cancelled():
+                job.exception()

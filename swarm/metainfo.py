@@ -37,16 +37,20 @@ class Metainfo(_Metainfo):
         try:
             with open(path, "rb") as file:
                 data = file.read(limit + 1)
-        except OSError as error:
-            raise SourceError(f"{path}: {error.strerror}", str(path)) from error
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error  # a NUL in the path
+            raise SourceError(f"{path}: {why}", str(path)) from error
         return cls.parse(data)
 
     @classmethod
     async def fetch(cls, url: str) -> Self:
         """Gets a .torrent over HTTP. Raises like `load`."""
+        import asyncio
+
         from .net.fetch import fetch
 
-        return cls.parse(await fetch(url, DEFAULT_BUDGET.metainfo_size))
+        data = await fetch(url, DEFAULT_BUDGET.metainfo_size)
+        return await asyncio.to_thread(cls.parse, data)
 
     @classmethod
     async def create(
