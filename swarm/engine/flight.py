@@ -231,7 +231,8 @@ class Flight:
         self.starving.pop(peer.key, None)
         for fill in left:
             if not fill.wires and not fill.done:
-                if fill.missing == fill.blocks:
+                # What a peer on parole leaves is not mixed with what others send.
+                if fill.missing == fill.blocks or fill.exclusive:
                     self._drop(fill)
                 else:
                     self._orphans[fill.piece] = fill

@@ -47,7 +47,6 @@ class Peer:
         "received",
         "request_queue",
         "snubbed",
-        "strikes",
         "up",
         "upload_only",
         "waited",
@@ -87,7 +86,6 @@ class Peer:
         self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = now
         self.snubbed = False
         self.parole = False
-        self.strikes = 0
 
     @property
     def key(self) -> int:

@@ -8,6 +8,7 @@ the owner writes their output.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -18,7 +19,8 @@ from swarm.proto.tracker import TrackerReply
 from swarm.settings import Settings
 
 from .announce import Announce, Announcer
-from .candidates import Candidates
+from .blame import Blame, peers_at
+from .candidates import Candidates, scope
 from .choker import Choker, ChokeView
 from .flight import Buffers, Flight
 from .peer import Peer
@@ -29,8 +31,8 @@ HAVE_DELAY = 0.1
 """Finished pieces wait this long for company before they are announced to a peer."""
 NOISE_LIMIT = 2000
 """Messages a second that move nothing forward before a peer is closed."""
-STRIKES = 2
-"""Bad pieces before a peer is banned: its own ones, or one of its own after a shared one."""
+MOST_WASTE = 16 << 20
+"""Bytes of no use that a peer may send, beyond as many as were of use."""
 
 
 class Host(Buffers, Protocol):
@@ -88,6 +90,7 @@ class Torrent:
         self._host = host
         self._settings = settings
         self._rng = rng
+        self._blame = Blame()
         self._choker = Choker(settings.upload_slots, rng)
         self._flight = Flight(
             self.picker, host, rng, length=meta.length, piece_length=meta.piece_length
@@ -136,6 +139,7 @@ class Torrent:
     def join(self, peer: Peer, now: float) -> None:
         """A handshake is done. What we have is the first thing said."""
         self.peers[peer.key] = peer
+        self._blame.join(peer)
         peer.wire.send_bitfield()
         if peer.outgoing:
             self.candidates.connected(peer.addr, now)
@@ -145,6 +149,7 @@ class Torrent:
         if self.peers.pop(peer.key, None) is None:
             return
         wire = peer.wire
+        self._blame.leave(peer)
         self.downloaded += wire.downloaded
         self.uploaded += wire.uploaded
         self.wasted += wire.wasted
@@ -177,12 +182,26 @@ class Torrent:
         twin = next((peer for peer in self.peers.values() if peer.peer_id == peer_id), None)
         if twin is not None:
             # Both ends must keep the same one: that which the larger peer id has opened.
-            if twin.outgoing == outgoing or twin.outgoing == (our_id > peer_id):
+            # One that has traded is no such twin: somebody else gives its name.
+            traded = twin.wire.downloaded + twin.wire.uploaded > 0
+            if traded or twin.outgoing == outgoing or twin.outgoing == (our_id > peer_id):
                 return "connected twice"
             self._host.close(twin, "connected twice")
         elif len(self.peers) >= self._settings.max_peers_per_torrent:
-            return "enough peers"
+            rival = self._rival(addr[0])
+            if rival is None:
+                return "enough peers"
+            self._host.close(rival, "too many of this host")
         return None
+
+    def _rival(self, host: str) -> Peer | None:
+        """Whose place a peer of `host` may take: of the most crowded host, who has done the least."""
+        crowd = Counter(scope(peer.addr[0]) for peer in self.peers.values())
+        crowded, count = max(crowd.items(), key=lambda entry: entry[1])
+        if count <= crowd[scope(host)] + 1:
+            return None
+        peers = peers_at(crowded, self.peers.values())
+        return min(peers, key=lambda peer: peer.wire.downloaded + peer.wire.uploaded)
 
     def set_address(self, peer: Peer, port: int, now: float) -> None:
         """The peer that dialled us said where it listens (BEP 10)."""
@@ -243,9 +262,7 @@ class Torrent:
         self._flight.unwritten(piece)
 
     def _on_good(self, piece: int, keys: set[int], now: float) -> None:
-        if len(keys) == 1:
-            for peer in self._known(keys):
-                peer.parole = False
+        self._blame.good(keys, self.peers)
         for peer in self.peers.values():
             peer.wire.have(piece)
         if self._haves_at > now + HAVE_DELAY:
@@ -264,21 +281,13 @@ class Torrent:
                 self._host.close(peer, "nothing to trade")
 
     def _on_bad(self, piece: int, keys: set[int]) -> None:
-        """Traces bad bytes: a lone sender is struck, several fetch alone until one is found out."""
-        suspects = self._known(keys)
+        suspects = [self.peers[key] for key in keys if key in self.peers]
         self._host.corrupt(piece, suspects)
-        for peer in suspects:
-            if len(keys) > 1:
-                peer.parole = True
-                continue
-            peer.strikes += 1 + peer.parole  # on parole it had its part in a bad piece before
-            if peer.strikes >= STRIKES:
-                self.candidates.ban(peer.addr[0])
+        if (host := self._blame.bad(keys, self.peers)) is not None:
+            self.candidates.ban(host)
+            for peer in suspects:
                 self._host.close(peer, "bad pieces")
         self._feed_idle()
-
-    def _known(self, keys: set[int]) -> list[Peer]:
-        return [self.peers[key] for key in keys if key in self.peers]
 
     def _pointless(self, peer: Peer) -> bool:
         return self.complete and peer.is_seed
@@ -309,6 +318,8 @@ class Torrent:
     def _offence(self, peer: Peer, now: float) -> str | None:
         if peer.wire.take_noise() > NOISE_LIMIT * TICK:
             return "a flood of empty messages"
+        if peer.wire.wasted > peer.wire.downloaded + MOST_WASTE:
+            return "mostly bytes of no use"
         if now - peer.heard_at > self._settings.idle_timeout:
             return "silent for too long"
         return None
