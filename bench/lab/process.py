@@ -35,7 +35,7 @@ class Process:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})},
                 start_new_session=True,
             )
         self.pid = self._popen.pid

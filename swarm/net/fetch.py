@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from swarm.errors import SourceError
 
 TIMEOUT = 30.0
