@@ -11,24 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bits import Bits
+from .announcing import Announcing
 from .claims import Claims
-from .engine.announce import Announce
 from .engine.peer import Peer
 from .engine.torrent import Torrent as Engine
-from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved, TrackerError
+from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved
 from .events import (
     PeerAddr,
     PieceFailed,
     PieceVerified,
     TorrentDone,
     TorrentStopped,
-    TrackerAnswered,
-    TrackerFailed,
 )
 from .net.peer import Frames
 from .peering import Peering
 from .proto.metainfo import Metainfo
-from .proto.tracker import AnnounceRequest, redact
 from .report import Report, report
 from .store.disk import Storage, Verdict
 
@@ -74,12 +71,11 @@ class Runner:
         self._claims = Claims(session.state_dir, meta, dest)
         self.storage: Storage | None = None
         self.peering = Peering(self)
+        self.announcing = Announcing(self)
         self._peers_given: list[tuple[str, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.farewells: set[asyncio.Task[None]] = set()
-        """Announces of `stopped` under way."""
         self._opening: asyncio.Task[None] | None = None
         self._rechecking: asyncio.Task[Report] | None = None
         self._commits = 0  # under way
@@ -119,9 +115,9 @@ class Runner:
         """
         if self.removed:
             raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
+        self._only_check = False
         if self.state in ("paused", "failed"):
-            for farewell in self.farewells:
-                farewell.cancel()  # or a tracker might hear it after our return
+            self.announcing.call_off()
             self.error = None
             self._set_state("checking")
             self._opening = self._take_turn(self._open)
@@ -177,6 +173,7 @@ class Runner:
         if self._verify is False:
             self.have.fill()
         elif self._verify is True:
+            await _through(asyncio.to_thread(self._claims.forget))
             await self._check(None)
             self.found = await asyncio.to_thread(report, self.meta, bytes(self.have), self.dest)
         else:
@@ -210,22 +207,21 @@ class Runner:
 
     def halt(self) -> asyncio.Task[None]:
         """The same, without a wait: peers go at once, the task makes what is here durable."""
+        if self._rechecking is not None:
+            self._rechecking.cancel()
+        return self._halt()
+
+    def _halt(self) -> asyncio.Task[None]:
         if self._opening is not None:
             self._opening.cancel()
-        running = self.engine is not None and self.engine.running
+        engine = self.engine
+        running = engine is not None and engine.running
         self._stop_engine()
-        for announce in self._announces() if running else ():
-            farewell = asyncio.get_running_loop().create_task(self._say_goodbye(announce))
-            self.farewells.add(farewell)
-            farewell.add_done_callback(self.farewells.discard)
+        if engine is not None and running:
+            self.announcing.say_goodbye(engine)
         if self.state != "failed":
             self._set_state("paused")
         return self._take_turn(self._close)
-
-    async def _say_goodbye(self, announce: Announce) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.session.settings.stop_timeout):
-                await self._announce(announce)
 
     def _stop_engine(self) -> None:
         if self.engine is not None and self.engine.running:
@@ -271,32 +267,38 @@ class Runner:
     async def recheck(self) -> Report:
         """Hash everything again and tell what was found; go on from there, unless it was paused.
 
-        Raises `TorrentRemoved`, `TorrentFailed`, and `SwarmError` when it is paused meanwhile.
+        Raises `TorrentRemoved`, `TorrentFailed`, and `SwarmError` when it is stopped meanwhile.
         """
         if self._rechecking is None or self._rechecking.done():
             self._rechecking = asyncio.get_running_loop().create_task(self._recheck())
             self._rechecking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._rechecking)
+        rechecking = self._rechecking
+        await asyncio.wait([rechecking])  # giving up the wait does not call it off
+        if rechecking.cancelled():
+            raise SwarmError(f"{self.meta.name}: stopped before everything was checked")
+        return rechecking.result()
 
     async def _recheck(self) -> Report:
         only_check = self.state == "paused"
-        await asyncio.wait([self.halt()])
-        await asyncio.to_thread(self._claims.forget)
-        self._verify, self._only_check, self.found = True, only_check, None
+        self._verify, self.found = True, None
+        await asyncio.wait([self._halt()])
         self.start()
+        self._only_check = only_check
         assert self._opening is not None
         await asyncio.wait([self._opening])
-        self._only_check = False
         if self.error is not None:
             raise TorrentFailed(self.handle, str(self.error)) from self.error
-        if self.found is None:
-            raise SwarmError(f"{self.meta.name}: stopped before everything was checked")
+        assert self.found is not None
         return self.found
 
     def abandon(self) -> set[asyncio.Task[Any]]:
         """No longer in a session: whoever waits is told. What had to end by now is cancelled."""
         ends = (task for task in (self.turn, self._rechecking) if task is not None)
-        left = {*self._tasks, *self.farewells, *(task for task in ends if not task.done())}
+        left = {
+            *self._tasks,
+            *self.announcing.farewells,
+            *(task for task in ends if not task.done()),
+        }
         for task in left:
             task.cancel()
         self.removed = True
@@ -354,13 +356,13 @@ class Runner:
 
     def work(self) -> None:
         """Announces and dials that are due."""
-        for announce in self._announces():
-            self._spawn(self._announce(announce))
         if self.engine is None:
             return
+        now = asyncio.get_running_loop().time()
+        for announce in self.engine.announces(now):
+            self._spawn(self.announcing.announce(self.engine, announce))
         room = self.session.room_to_dial()
         room = min(room, self.session.settings.max_peers_per_torrent - self.peering.dialling)
-        now = asyncio.get_running_loop().time()
         for addr in self.engine.dials(now, room):
             self._spawn(self.peering.dial(addr))
 
@@ -380,52 +382,6 @@ class Runner:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    # ------------------------------------------------------------ trackers
-
-    def _announces(self) -> list[Announce]:
-        if self.engine is None:
-            return []
-        return self.engine.announces(asyncio.get_running_loop().time())
-
-    async def _announce(self, announce: Announce) -> None:
-        engine = self.engine
-        if engine is None:
-            return
-        downloaded, uploaded, _ = engine.totals()
-        request = AnnounceRequest(
-            infohash=self.infohash,
-            peer_id=self.session.peer_id,
-            port=self.session.port,
-            uploaded=uploaded,
-            downloaded=downloaded,
-            left=self.meta.length - self.done,
-            event=announce.event,
-            numwant=announce.numwant,
-            key=self.session.tracker_key,
-            tracker_id=announce.tracker_id,
-        )
-        loop = asyncio.get_running_loop()
-        try:
-            reply = await self.session.trackers.announce(announce.url, request)
-        except TrackerError as error:
-            engine.on_tracker_error(announce.url, error.retry_in, str(error), loop.time())
-            failed = TrackerFailed(self.handle, redact(announce.url), error)
-            self.session.bus.publish(failed)
-            return
-        engine.on_tracker_reply(announce.url, reply, loop.time())
-        self.session.bus.publish(
-            TrackerAnswered(
-                self.handle,
-                redact(announce.url),
-                len(reply.peers),
-                reply.seeds,
-                reply.leechers,
-                reply.warning,
-            )
-        )
-        if engine.running:
-            self.work()
 
     # ------------------------------------------------------------ peers
 
@@ -520,4 +476,5 @@ async def _through(work: Coroutine[Any, Any, object]) -> None:
         await asyncio.shield(job)
     except asyncio.CancelledError:
         await asyncio.wait([job])
+        job.exception()  # of no interest any more, whatever it is
         raise

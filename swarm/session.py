@@ -141,7 +141,7 @@ class Session:
         runners = list(self._runners.values())
         stops = {runner.halt() for runner in runners}
         for runner in runners:
-            stops |= runner.farewells
+            stops |= runner.announcing.farewells
         await self._wait(stops, timeout)
         left = {task for runner in runners for task in runner.abandon()}
         await self.trackers.aclose()

@@ -95,7 +95,7 @@ class Lab:
     async def until(condition: Callable[[], object]) -> None:
         """Lets the loop run until it is so. Only for what no event or future tells."""
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
 
