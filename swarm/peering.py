@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .runner import Runner
 
 CLIENT = "swarm 0.1"
+MOST_HANDSHAKES = 16
+"""Extended handshakes in one read, before any is looked at: a read holds tens of thousands."""
 
 
 class Peering:
@@ -97,7 +99,8 @@ class Peering:
         wire.owner = peer
         peer.extended = theirs.extended
         session.connections[wire.key] = connection
-        connection.attach(self, wire, peer, self.runner.read)
+        timeout = session.settings.stall_timeout
+        connection.attach(self, wire, peer, self.runner.storing.read, timeout)
         engine.join(peer, _now())
         self._introduce(peer)
         session.bus.publish(PeerJoined(self.runner.handle, PeerAddr(*peer.addr), peer.outgoing))
@@ -135,7 +138,10 @@ class Peering:
         if engine is None or not engine.running:
             return
         if events & EXTENDED:
-            for kind, payload in peer.wire.take_extended():
+            messages = peer.wire.take_extended()
+            if sum(kind == HANDSHAKE for kind, _ in messages) > MOST_HANDSHAKES:
+                raise ProtocolError("a flood of extended handshakes")
+            for kind, payload in messages:
                 if kind == HANDSHAKE and not connection.closed:
                     self._on_extended(peer, ExtendedHandshake.parse(payload))
         if not connection.closed:

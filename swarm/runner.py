@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
-from errno import ECANCELED
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._bits import Bits
 from .announcing import Announcing
-from .claims import Claims
 from .engine.peer import Peer
 from .engine.torrent import Torrent as Engine
 from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved
@@ -23,11 +17,12 @@ from .events import (
     TorrentDone,
     TorrentStopped,
 )
-from .net.peer import Frames
 from .peering import Peering
 from .proto.metainfo import Metainfo
-from .report import Report, report
-from .store.disk import Storage, Verdict
+from .report import Report
+from .store.disk import Verdict
+from .storing import Storing
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .session import Session
@@ -54,22 +49,14 @@ class Runner:
         self.state = "paused"
         self.error: StorageError | None = None
         self.removed = False
-        self.checked = 0.0
-        """How much of the check is done, 0 to 1, while `state` is "checking"."""
         self.changed = asyncio.Event()
         """Set, and replaced, whenever `state` changes."""
-        self.have = Bits(meta.piece_count)
+        self.storing = Storing(self)
+        self.have = self.storing.have
         self.engine: Engine | None = None
-        self.found: Report | None = None
-        """What the last full check found."""
-        self.turn: asyncio.Task[None] | None = None
-        """The last opening or closing."""
         self._past = (0, 0, 0)
         self._verify = verify
         self._only_check = False
-        self._known = False  # whether `have` tells what is on the disk
-        self._claims = Claims(session.state_dir, meta, dest)
-        self.storage: Storage | None = None
         self.peering = Peering(self)
         self.announcing = Announcing(self)
         self._peers_given: list[tuple[str, int]] = []
@@ -78,8 +65,7 @@ class Runner:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._rechecking: asyncio.Task[Report] | None = None
-        self._commits = 0  # under way
-        self._settled: asyncio.Future[None] | None = None
+        self._turns = Turns()  # openings and closings never overlap
 
     # ------------------------------------------------------------ states
 
@@ -120,30 +106,15 @@ class Runner:
             self.announcing.call_off()
             self.error = None
             self._set_state("checking")
-            self._opening = self._take_turn(self._open)
-
-    def _take_turn(self, step: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Opening and closing never overlap: each waits for the one before."""
-        before = self.turn
-
-        async def run() -> None:
-            if before is not None:
-                await _through(asyncio.wait([before]))
-            await step()
-
-        self.turn = asyncio.get_running_loop().create_task(run())
-        return self.turn
+            self._opening = self._turns.take(self._open)
 
     async def _open(self) -> None:
-        self._known = False
         try:
-            await _through(asyncio.to_thread(self._claims.acquire))
-            self.storage = self.session.disk.open(self.meta, self.dest, writable=True)
-            await self._establish()
+            await self.storing.open(self._verify)
         except StorageError as error:
-            self._fail(error)
+            self.fail(error)
             return
-        self._known = True
+        self._verify = None
         if self._only_check:
             self._set_state("paused")
             await self._close()
@@ -163,40 +134,8 @@ class Runner:
         self._set_state("seeding" if self.complete else "downloading")
         self.engine.candidates.add(self._peers_given, "user", now)
         self.engine.start(now)
-        self._spawn(self._claim_regularly())
+        self._spawn(self.storing.claim_regularly())
         self._wake()
-
-    async def _establish(self) -> None:
-        """Finds out which pieces are here: claimed ones are trusted, doubtful ones are hashed."""
-        assert self.storage is not None
-        self.have.zero()
-        if self._verify is False:
-            self.have.fill()
-        elif self._verify is True:
-            await _through(asyncio.to_thread(self._claims.forget))
-            await self._check(None)
-            self.found = await asyncio.to_thread(report, self.meta, bytes(self.have), self.dest)
-        else:
-            trusted, doubtful = await asyncio.to_thread(self._claims.load)
-            self._adopt(trusted)
-            if any(doubtful):
-                await self._check(doubtful)
-        self._verify = None
-
-    async def _check(self, todo: bytes | None) -> None:
-        assert self.storage is not None
-
-        def progress(done: int, total: int) -> None:
-            self.checked = done / total if total else 1.0
-
-        self.checked = 0.0
-        self._adopt(await self.storage.check(todo, progress))
-
-    def _adopt(self, good: bytes) -> None:
-        found = Bits(self.meta.piece_count, good)
-        for piece in range(self.meta.piece_count):
-            if found[piece]:
-                self.have.set(piece)
 
     async def stop(self) -> None:
         """Close the connections, make what is here durable and claim it, and tell the trackers.
@@ -221,7 +160,7 @@ class Runner:
             self.announcing.say_goodbye(engine)
         if self.state != "failed":
             self._set_state("paused")
-        return self._take_turn(self._close)
+        return self._turns.take(self._close)
 
     def _stop_engine(self) -> None:
         if self.engine is not None and self.engine.running:
@@ -236,25 +175,17 @@ class Runner:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        storage = self.storage
         try:
-            if self._commits:  # or what is written after the claim would make it worthless
-                self._settled = asyncio.get_running_loop().create_future()
-                await self._settled
-            if self._known and self.state != "failed":
-                await self._claim(clean=True)
+            await self.storing.settle()
+            if self.storing.known and self.state != "failed":
+                await self.storing.claim(clean=True)
         except StorageError as error:
-            self._fail(error)
+            self.fail(error)
         finally:
             self._past, self.engine = self.totals, None
-            self.storage, self._known = None, False
-            try:
-                if storage is not None:
-                    await storage.close()
-            finally:
-                self._claims.release()
+            await self.storing.close()
 
-    def _fail(self, error: StorageError) -> None:
+    def fail(self, error: StorageError) -> None:
         """The disk said no: everything of this torrent stops, nothing that was claimed is lost."""
         if self.state == "failed":
             return
@@ -262,7 +193,7 @@ class Runner:
         self._stop_engine()
         self._set_state("failed")
         self.session.bus.publish(TorrentStopped(self.handle, error))
-        self._take_turn(self._close)
+        self._turns.take(self._close)
 
     async def recheck(self) -> Report:
         """Hash everything again and tell what was found; go on from there, unless it was paused.
@@ -280,7 +211,7 @@ class Runner:
 
     async def _recheck(self) -> Report:
         only_check = self.state == "paused"
-        self._verify, self.found = True, None
+        self._verify = True
         await asyncio.wait([self._halt()])
         self.start()
         self._only_check = only_check
@@ -288,12 +219,12 @@ class Runner:
         await asyncio.wait([self._opening])
         if self.error is not None:
             raise TorrentFailed(self.handle, str(self.error)) from self.error
-        assert self.found is not None
-        return self.found
+        assert self.storing.found is not None
+        return self.storing.found
 
     def abandon(self) -> set[asyncio.Task[Any]]:
         """No longer in a session: whoever waits is told. What had to end by now is cancelled."""
-        ends = (task for task in (self.turn, self._rechecking) if task is not None)
+        ends = (task for task in (self._turns.last, self._rechecking) if task is not None)
         left = {
             *self._tasks,
             *self.announcing.farewells,
@@ -307,39 +238,9 @@ class Runner:
 
     async def forget(self) -> None:
         """Removed by the user: nothing is claimed any more."""
-        await asyncio.to_thread(self._claims.forget)
+        await self.storing.forget()
         self.removed = True
         self._set_state("paused")
-
-    # ------------------------------------------------------------ claims
-
-    async def _claim(self, *, clean: bool) -> None:
-        """Data first, then the claim."""
-        if self.storage is None:
-            return
-        pieces = bytes(self.have)
-        await self.storage.sync()
-        downloaded, uploaded, _ = self.totals
-        save = partial(
-            self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
-        )
-        await _through(asyncio.to_thread(save))
-
-    async def _claim_regularly(self) -> None:
-        """Claims what was found at the start, then what came since, until nothing is missing."""
-        claimed = -1
-        try:
-            while True:
-                if self.have.count != claimed:
-                    claimed = self.have.count
-                    await self._claim(clean=False)
-                if claimed == self.meta.piece_count:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.session.settings.resume_interval):
-                        await self.changed.wait()
-        except StorageError as error:
-            self._fail(error)
 
     # ------------------------------------------------------------ time
 
@@ -405,23 +306,16 @@ class Runner:
         return self.session.pool.checkout(size)
 
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
-        assert self.storage is not None
-        digest = self.meta.piece_hash(piece) if last else None
-        self.storage.commit(piece, offset, slot, length, digest, partial(self._on_commit, piece))
-        self._commits += 1
+        self.storing.commit(piece, offset, slot, length, last)
 
-    def _on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
-        self._commits -= 1
-        if not self._commits and self._settled is not None and not self._settled.done():
-            self._settled.set_result(None)
+    def on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
+        """A part was written, or a piece hashed, or neither."""
         if self.engine is None:
             return
         now = asyncio.get_running_loop().time()
-        if isinstance(verdict, StorageError) and verdict.errno == ECANCELED:
-            self.engine.on_written(now)  # the piece was given up meanwhile
-        elif isinstance(verdict, StorageError):
+        if isinstance(verdict, StorageError):
             self.engine.on_storage_error(piece)
-            self._fail(verdict)
+            self.fail(verdict)
         elif verdict is Verdict.WRITTEN:
             self.engine.on_written(now)
         else:
@@ -429,20 +323,8 @@ class Runner:
             self.arm()
         self.session.settle_soon()
 
-    def read(self, requests: bytes, done: Frames) -> None:
-        """Reads blocks for a peer. A disk that cannot give what we claim stops the torrent."""
-
-        def finish(frames: Any, size: int) -> None:
-            done(frames, size)
-            if isinstance(frames, StorageError) and frames.errno != ECANCELED:
-                self._fail(frames)
-
-        assert self.storage is not None
-        self.storage.read(requests, finish)
-
     def forget_piece(self, piece: int) -> None:
-        if self.storage is not None:
-            self.storage.forget(piece)
+        self.storing.forget_piece(piece)
 
     def close(self, peer: Peer, reason: str) -> None:
         connection = self.session.connections.get(peer.key)
@@ -467,14 +349,3 @@ class Runner:
     def corrupt(self, piece: int, suspects: list[Peer]) -> None:
         addrs = tuple(PeerAddr(*peer.addr) for peer in suspects)
         self.session.bus.publish(PieceFailed(self.handle, piece, addrs))
-
-
-async def _through(work: Coroutine[Any, Any, object]) -> None:
-    """Awaits what cannot be called off, such as the work of a thread: a cancel waits for its end."""
-    job = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(job)
-    except asyncio.CancelledError:
-        await asyncio.wait([job])
-        job.exception()  # of no interest any more, whatever it is
-        raise

@@ -106,7 +106,7 @@ class Torrent:
         checking = runner.state == "checking"
         return Stats(
             state=runner.state,
-            progress=runner.checked if checking else done / length,
+            progress=runner.storing.checked if checking else done / length,
             length=length,
             done=done,
             down_rate=down_rate,

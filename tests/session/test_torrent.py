@@ -483,7 +483,8 @@ async def test_fs01_a_full_disk_stops_the_torrent_until_there_is_space(lab, tmp_
     big = lab.sample({"x": 2 << 20})
     other = lab.sample({"y": 300_000}, name="other", seed=2)
     seeder, _ = await lab.seed(big)
-    await seeder.add(other.meta, dest=other.write(tmp_path / "other"), verify=False)
+    running = await seeder.add(other.meta, dest=other.write(tmp_path / "other"), verify=False)
+    await running.wait_done()
     with mounted(tmp_path / "small", "size=3m") as dest:
         ballast = dest / "ballast"
         ballast.write_bytes(bytes(2 << 20))
@@ -532,6 +533,7 @@ async def test_a_file_that_goes_under_a_seeder(lab, sample, tmp_path, harm):
     seeder, seeding = await lab.seed(sample)
     other = lab.sample({"y": 300_000}, name="other", seed=2)
     running = await seeder.add(other.meta, dest=other.write(tmp_path / "other"), verify=False)
+    await running.wait_done()
     victim = seeding.path / "dir/sub/c"
     if harm == "truncated":
         os.truncate(victim, 100_000)

@@ -1,0 +1,159 @@
+"""How one torrent uses the disk: pieces in, blocks out, and claims of what is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from errno import ECANCELED
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ._bits import Bits
+from .claims import Claims
+from .errors import StorageError
+from .net.peer import Frames
+from .report import Report, report
+from .store.disk import Storage, Verdict
+from .turns import through
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+
+class Storing:
+    """The files of one torrent, and what is claimed of them."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.have = Bits(runner.meta.piece_count)
+        self.known = False
+        """Whether `have` tells what is on the disk."""
+        self.checked = 0.0
+        """How much of a check is done, 0 to 1."""
+        self.found: Report | None = None
+        """What the last full check found."""
+        self._runner = runner
+        self._session = runner.session
+        self._meta, self._dest = runner.meta, runner.dest
+        self._claims = Claims(runner.session.state_dir, runner.meta, runner.dest)
+        self._storage: Storage | None = None
+        self._commits = 0  # under way
+        self._settled: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------ opening and closing
+
+    async def open(self, verify: bool | None) -> None:
+        """Locks the files and finds out which pieces are here. Raises `StorageError`.
+
+        Claimed pieces are trusted and doubtful ones hashed; all or none are if `verify` says so.
+        """
+        self.known = False
+        await through(asyncio.to_thread(self._claims.acquire))
+        self._storage = self._session.disk.open(self._meta, self._dest, writable=True)
+        self.have.zero()
+        if verify is False:
+            self.have.fill()
+        elif verify is True:
+            await through(asyncio.to_thread(self._claims.forget))
+            await self._check(self._storage, None)
+            self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), self._dest)
+        else:
+            trusted, doubtful = await asyncio.to_thread(self._claims.load)
+            self._adopt(trusted)
+            if any(doubtful):
+                await self._check(self._storage, doubtful)
+        self.known = True
+
+    async def _check(self, storage: Storage, todo: bytes | None) -> None:
+        def progress(done: int, total: int) -> None:
+            self.checked = done / total if total else 1.0
+
+        self.checked = 0.0
+        self._adopt(await storage.check(todo, progress))
+
+    def _adopt(self, good: bytes) -> None:
+        found = Bits(self._meta.piece_count, good)
+        for piece in range(self._meta.piece_count):
+            if found[piece]:
+                self.have.set(piece)
+
+    async def settle(self) -> None:
+        """Waits for the pieces that are being written: after a claim they would make it worthless."""
+        if self._commits:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
+
+    async def close(self) -> None:
+        """Lets go of the files: others may have them."""
+        storage, self._storage, self.known = self._storage, None, False
+        try:
+            if storage is not None:
+                await storage.close()
+        finally:
+            self._claims.release()
+
+    async def forget(self) -> None:
+        """Claims nothing any more."""
+        await asyncio.to_thread(self._claims.forget)
+
+    # ------------------------------------------------------------ claims
+
+    async def claim(self, *, clean: bool) -> None:
+        """Data first, then the claim. `clean`: nothing is written after this."""
+        if self._storage is None:
+            return
+        pieces = bytes(self.have)
+        await self._storage.sync()
+        downloaded, uploaded, _ = self._runner.totals
+        save = partial(
+            self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
+        )
+        await through(asyncio.to_thread(save))
+
+    async def claim_regularly(self) -> None:
+        """Claims what was found at the start, then what came since, until nothing is missing."""
+        claimed = -1
+        try:
+            while True:
+                if self.have.count != claimed:
+                    claimed = self.have.count
+                    await self.claim(clean=False)
+                if claimed == self._meta.piece_count:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._session.settings.resume_interval):
+                        await self._runner.changed.wait()
+        except StorageError as error:
+            self._runner.fail(error)
+
+    # ------------------------------------------------------------ data
+
+    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+        """Hash and write a part of a piece; the runner is told the verdict."""
+        assert self._storage is not None
+        digest = self._meta.piece_hash(piece) if last else None
+        self._storage.commit(piece, offset, slot, length, digest, partial(self._on_commit, piece))
+        self._commits += 1
+
+    def _on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
+        self._commits -= 1
+        if not self._commits and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+        if isinstance(verdict, StorageError) and verdict.errno == ECANCELED:
+            verdict = Verdict.WRITTEN  # the piece was given up meanwhile: its slot is free
+        self._runner.on_commit(piece, verdict)
+
+    def forget_piece(self, piece: int) -> None:
+        """Nobody goes on with a piece of which parts are committed."""
+        if self._storage is not None:
+            self._storage.forget(piece)
+
+    def read(self, requests: bytes, done: Frames) -> None:
+        """Reads blocks for a peer. A disk that cannot give what we claim stops the torrent."""
+
+        def finish(frames: Any, size: int) -> None:
+            done(frames, size)
+            if isinstance(frames, StorageError) and frames.errno != ECANCELED:
+                self._runner.fail(frames)
+
+        assert self._storage is not None
+        self._storage.read(requests, finish)
