@@ -49,6 +49,8 @@ class TorrentStopped(Event):
 
 @dataclass(frozen=True, slots=True)
 class PieceVerified(Event):
+    """A piece is here, right, and written."""
+
     piece: int
 
 
@@ -62,12 +64,16 @@ class PieceFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class PeerJoined(Event):
+    """A peer is connected. `outgoing`: we dialled it."""
+
     addr: PeerAddr
     outgoing: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLeft(Event):
+    """A connection has ended. `reason` says why, `banned` whether its host stays away for good."""
+
     addr: PeerAddr
     reason: str
     banned: bool
@@ -75,7 +81,10 @@ class PeerLeft(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrackerAnswered(Event):
-    """A tracker answered with `peers` addresses. `seeds` and `leechers` are what it counts."""
+    """A tracker answered with `peers` addresses. `seeds` and `leechers` are what it counts.
+
+    The secrets of its `url` are left out.
+    """
 
     url: str
     peers: int
@@ -86,6 +95,8 @@ class TrackerAnswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class TrackerFailed(Event):
+    """A tracker refused or did not answer. The secrets of its `url` are left out."""
+
     url: str
     error: TrackerError
 

@@ -45,7 +45,9 @@ class Making:
         self.length = sum(length for _, length in self.files)
         if not self.length:
             raise SourceError(f"{root}: there is nothing in it to share", str(root))
-        self.piece_length = piece_length or auto_piece_length(self.length)
+        if piece_length is None:
+            piece_length = auto_piece_length(self.length)
+        self.piece_length = piece_length
         if not SMALLEST_PIECE <= self.piece_length <= LARGEST_PIECE:
             raise ConfigError("a piece is between 16 KiB and 512 MiB long")
         if self.piece_length & (self.piece_length - 1):
