@@ -1,0 +1,229 @@
+"""Loading and making torrents."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from hashlib import sha1
+from pathlib import Path
+
+import pytest
+
+import swarm
+from swarm.make import auto_piece_length
+
+KIB, MIB = 1 << 10, 1 << 20
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder with what is easily got wrong."""
+    root = tmp_path / "tree"
+    deep = root.joinpath(*(f"level{i}" for i in range(12)))
+    deep.mkdir(parents=True)
+    (deep / "bottom").write_bytes(os.urandom(70_000))
+    (root / "empty").write_bytes(b"")
+    (root / "one").write_bytes(b"1")
+    (root / "grün ☃ 音").write_bytes(os.urandom(33_333))
+    (root / "a.b").write_bytes(os.urandom(16_384))
+    (root / "a").mkdir()
+    (root / "a" / "z").write_bytes(os.urandom(5))
+    return root
+
+
+async def test_a_tree_makes_the_round_trip(tree):
+    seen = []
+    meta = await swarm.Metainfo.create(
+        tree,
+        trackers=["http://t.example/announce", "udp://t.example:1/announce"],
+        web_seeds=["http://w.example/"],
+        private=True,
+        source="here",
+        comment="of ours",
+        piece_length=16 * KIB,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert meta.name == "tree"
+    assert not meta.single_file
+    paths = ["/".join(file.path) for file in meta.files]
+    assert "tree/empty" in paths
+    assert "tree/grün ☃ 音" in paths
+    data = b""
+    for file in meta.files:
+        content = tree.parent.joinpath(*file.path).read_bytes()
+        assert (len(content), len(data)) == (file.length, file.offset)
+        data += content
+    assert meta.length == len(data)
+    cut = range(0, len(data), 16 * KIB)
+    assert meta.piece_hashes == b"".join(sha1(data[at : at + 16 * KIB]).digest() for at in cut)
+    assert meta.trackers == (("http://t.example/announce",), ("udp://t.example:1/announce",))
+    assert (meta.private, meta.source, meta.comment) == (True, "here", "of ours")
+    assert seen[-1] == (len(data), len(data))
+    assert seen == sorted(seen)
+    again = swarm.Metainfo.load(meta.to_bytes())
+    assert again.infohash == meta.infohash
+    assert again.files == meta.files
+    assert (await swarm.verify(meta, tree.parent)).ok
+
+
+async def test_a_single_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100_000)
+    meta = await swarm.Metainfo.create(path)
+    assert meta.single_file
+    assert [file.path for file in meta.files] == [("file",)]
+    assert meta.piece_length == 256 * KIB
+    assert meta.piece_hashes == sha1(b"x" * 100_000).digest()
+
+
+async def test_the_order_does_not_depend_on_the_file_system(tree, tmp_path):
+    other = tmp_path / "other" / "tree"
+    for path in sorted(tree.rglob("*"), reverse=True):
+        if path.is_file():
+            copy = other / path.relative_to(tree)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    one, two = await swarm.Metainfo.create(tree), await swarm.Metainfo.create(other)
+    assert one.infohash == two.infohash
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_the_same_infohash_as_libtorrent(tree, require):
+    try:
+        import libtorrent
+    except ImportError:
+        require("libtorrent is not installed")
+    meta = await swarm.Metainfo.create(tree, piece_length=32 * KIB)
+    storage = libtorrent.file_storage()
+    for file in meta.files:
+        storage.add_file("/".join(file.path), file.length)
+    made = libtorrent.create_torrent(storage, 32 * KIB, libtorrent.create_torrent.v1_only)
+    libtorrent.set_piece_hashes(made, str(tree.parent))
+    theirs = libtorrent.torrent_info(libtorrent.bdecode(libtorrent.bencode(made.generate())))
+    assert theirs.info_hashes().v1.to_bytes() == meta.infohash.v1
+
+
+@pytest.mark.parametrize(
+    ("length", "piece_length"),
+    [
+        (1, 256 * KIB),
+        (2000 * 256 * KIB, 256 * KIB),
+        (2000 * 256 * KIB + 1, 512 * KIB),
+        (1 << 45, 16 * MIB),
+    ],
+)
+def test_automatic_piece_length(length, piece_length):
+    assert auto_piece_length(length) == piece_length
+
+
+@pytest.mark.parametrize("length", [1, 8 * KIB, 16 * KIB + 1, 48 * KIB, 1 << 30, -16 * KIB])
+async def test_piece_lengths_that_are_refused(tree, length):
+    with pytest.raises(swarm.ConfigError):
+        await swarm.Metainfo.create(tree, piece_length=length)
+
+
+async def test_a_piece_length_of_zero_is_no_choice(tree):
+    with pytest.raises(swarm.ConfigError):
+        await swarm.Metainfo.create(tree, piece_length=0)
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "fifo", "socket", "link", "folder link"])
+@posix
+async def test_what_cannot_be_shared_is_named(tmp_path, what):
+    root = tmp_path / "root"
+    root.mkdir()
+    guilty = root / "guilty"
+    if what != "empty":
+        (root / "good").write_bytes(b"x")
+    match what:
+        case "missing":
+            root = guilty
+        case "empty":
+            guilty = root
+        case "fifo":
+            os.mkfifo(guilty)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as sock:
+                before = Path.cwd()
+                os.chdir(root)  # the path of a socket must be short
+                try:
+                    sock.bind("guilty")
+                finally:
+                    os.chdir(before)
+        case "link":
+            guilty.symlink_to(root / "good")
+        case "folder link":
+            guilty.symlink_to(tmp_path)
+    with pytest.raises(swarm.SourceError) as caught:
+        await swarm.Metainfo.create(root)
+    assert caught.value.source == str(guilty)
+    assert str(guilty) in str(caught.value)
+    assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize("what", ["vanishes", "shrinks"])
+async def test_a_file_that_changes_meanwhile_is_named(tmp_path, monkeypatch, what):
+    """Measured, and then changed before it is read: by whoever is between the two."""
+    import swarm.make
+
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "a").write_bytes(bytes(100_000))
+    victim = root / "b"
+    victim.write_bytes(bytes(100_000))
+
+    class Interrupted(swarm.make.Making):
+        def __init__(self, root, piece_length):
+            super().__init__(root, piece_length)
+            victim.unlink() if what == "vanishes" else os.truncate(victim, 10)
+
+    monkeypatch.setattr(swarm.make, "Making", Interrupted)
+    with pytest.raises(swarm.SourceError) as caught:
+        await swarm.Metainfo.create(root)
+    assert caught.value.source == str(victim)
+
+
+async def test_pr08_an_exception_in_progress_ends_the_making(tmp_path):
+    path = tmp_path / "big"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+    def progress(done, total):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await swarm.Metainfo.create(path, progress=progress)
+
+    making = asyncio.ensure_future(swarm.Metainfo.create(path))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await making
+
+
+async def test_loading(tmp_path, sample, monkeypatch):
+    path = tmp_path / "t.torrent"
+    path.write_bytes(sample.meta.to_bytes())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for src in (path, str(path), path.read_bytes(), "~/t.torrent"):
+        assert swarm.Metainfo.load(src) == sample.meta
+    for src in (tmp_path / "none", tmp_path, "nul\0"):
+        with pytest.raises(swarm.SourceError):
+            swarm.Metainfo.load(src)
+
+
+def test_download_is_not_for_event_loops(sample):
+    async def careless():
+        swarm.download(sample.meta.to_bytes())
+
+    with pytest.raises(RuntimeError, match="event loop"):
+        asyncio.run(careless())
+
+
+def test_download_blocks_until_it_is_there(tmp_path, sample, monkeypatch):
+    monkeypatch.setenv("SWARM_STATE_DIR", str(tmp_path / "state"))
+    sample.write(tmp_path / "data")
+    there = swarm.download(sample.meta.to_bytes(), tmp_path / "data")
+    assert there == tmp_path / "data/t"
