@@ -149,6 +149,32 @@ async def test_the_wildcard_takes_both_families(lab, sample, tmp_path):
                 assert (await anext(joined)).addr.host == "127.0.0.1"
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+async def test_a_torrent_that_nobody_talks_to_keeps_trying(
+    lab, sample, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its timer is set again and again, with no peer there that would do it by the way."""
+    loop, ahead = asyncio.get_running_loop(), 0.0
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + ahead)
+    dialled: asyncio.Queue[None] = asyncio.Queue()
+
+    async def refuse(reader, writer):
+        dialled.put_nowait(None)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        session = await lab.open()
+        host, port = server.sockets[0].getsockname()
+        await session.add(sample.meta, dest=tmp_path, peers=[(host, port)])
+        async with asyncio.timeout(2):
+            await dialled.get()
+        await lab.until(lambda: not session.greeting and not session.dialling)
+        ahead += 6.0
+        async with asyncio.timeout(2):
+            await dialled.get()
+
+
 # ---------------------------------------------------------------- leaving
 
 
