@@ -37,7 +37,9 @@ class Blame:
 
     def join(self, peer: Peer) -> None:
         """A peer of a suspected host is on parole from the start."""
-        peer.parole = scope(peer.addr[0]) in self._owed
+        host = scope(peer.addr[0])
+        peer.parole = host in self._owed
+        peer.strikes = self._strikes.get(host, 0)
 
     def leave(self, peer: Peer) -> None:
         """The peer is gone, what it sent may still be judged."""
@@ -46,8 +48,10 @@ class Blame:
 
     def good(self, keys: set[int], peers: Mapping[int, Peer]) -> None:
         """A piece was right. Clears who sent all of it, once nothing more is owed."""
-        if len(keys) != 1 or not self._owed:
+        if len(keys) != 1:
             return
+        for key in keys & peers.keys():
+            peers[key].proven = True
         (host,) = self._hosts(keys, peers)
         owed = self._owed.get(host, 0)
         if owed > 1:
@@ -65,11 +69,18 @@ class Blame:
             for host in hosts:
                 strikes = self._strikes.get(host, 0) + 1 + (host in self._owed)
                 _remember(self._strikes, host, strikes)
+                for peer in peers_at(host, peers.values()):
+                    peer.strikes, peer.proven = strikes, False
                 banned = host if strikes >= STRIKES else None
         if len(keys) > 1 or banned is not None:  # others behind that address may be honest
             for host in hosts:
                 self._suspect(host, peers)
         return banned
+
+    def keys(self, host: str, peers: Mapping[int, Peer]) -> set[int]:
+        """Everybody who is or was at `host`."""
+        gone = {key for key, place in self._gone.items() if place == host}
+        return gone.union(peer.key for peer in peers_at(host, peers.values()))
 
     def _suspect(self, host: str, peers: Mapping[int, Peer]) -> None:
         times = self._suspected.get(host, 0) + 1
@@ -77,6 +88,7 @@ class Blame:
         _remember(self._owed, host, min(2 ** (times - 1), LONGEST_PAROLE))
         for peer in peers_at(host, peers.values()):
             peer.parole = True
+            peer.proven = False
 
     def _hosts(self, keys: set[int], peers: Mapping[int, Peer]) -> set[str]:
         return {

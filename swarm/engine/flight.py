@@ -18,6 +18,8 @@ from .picker import Picker
 
 PART_SIZE = 1 << 20
 """A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
+MOST_UNPROVEN = 2
+"""Pieces that a peer may have under way alone before the first one of it was right."""
 LATE = 2.0
 """Blocks that are due within this many seconds stay with whom they were asked from: they may be sent."""
 
@@ -136,6 +138,9 @@ class Flight:
         offered = self._offered(peer.wire)
         if not offered.offers(self.picker.rarity.wanted):
             return None
+        if not peer.proven and self._alone(peer) >= max(MOST_UNPROVEN - peer.strikes, 1):
+            self.starving[peer.key] = peer
+            return None
         slot = self._buffers.checkout(self._part_size) or self._reclaim()
         if slot is None:
             self.starving[peer.key] = peer
@@ -150,6 +155,12 @@ class Flight:
         if not peer.parole and peer.slow_for(self._piece_length):
             self._shared[piece] = fill
         return fill
+
+    def _alone(self, peer: Peer) -> int:
+        """Pieces without a verdict that have come, or are to come, from this peer only."""
+        mine = {peer.key}
+        coming = sum(fill.contributors <= mine for fill in peer.wire.fills)
+        return coming + sum(fill.contributors == mine for fill in self.judged.values())
 
     def _reclaim(self) -> Any | None:
         """The memory of a piece that somebody left half done and that nobody here goes on with."""
@@ -236,6 +247,14 @@ class Flight:
                     self._drop(fill)
                 else:
                     self._orphans[fill.piece] = fill
+
+    def distrust(self, keys: set[int]) -> None:
+        """Starts every piece over that these wires had a hand in."""
+        for fill in list(self.fills.values()):
+            if not keys.isdisjoint(fill.contributors):
+                for wire in list(fill.wires):
+                    wire.unassign(fill)
+                self._drop(fill)
 
     def drop_all(self) -> None:
         """Gives up every piece under way; those that wait for a verdict still get it."""

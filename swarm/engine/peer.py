@@ -44,9 +44,11 @@ class Peer:
         "parole",
         "peer_id",
         "progress_at",
+        "proven",
         "received",
         "request_queue",
         "snubbed",
+        "strikes",
         "up",
         "upload_only",
         "waited",
@@ -86,6 +88,10 @@ class Peer:
         self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = now
         self.snubbed = False
         self.parole = False
+        self.strikes = 0
+        """Bad pieces that its host has sent alone."""
+        self.proven = False
+        """A piece that it sent alone was right."""
 
     @property
     def key(self) -> int:

@@ -285,6 +285,7 @@ class Torrent:
         self._host.corrupt(piece, suspects)
         if (host := self._blame.bad(keys, self.peers)) is not None:
             self.candidates.ban(host)
+            self._flight.distrust(self._blame.keys(host, self.peers))
             for peer in suspects:
                 self._host.close(peer, "bad pieces")
         self._feed_idle()

@@ -126,8 +126,19 @@ def test_slow_peers_share_a_piece() -> None:
 def test_the_pipeline_is_filled_over_pieces() -> None:
     desk = Desk(8, 4 * BLOCK_SIZE)
     peer = desk.peer()
+    peer.proven = True
     assert len(desk.feed(peer, 10)) == 3
     assert len(desk.asked(peer)) == 10
+
+
+def test_pw23_who_has_not_shown_a_right_piece_gets_no_third() -> None:
+    desk = Desk(8, 4 * BLOCK_SIZE)
+    peer = desk.peer()
+    assert len(desk.feed(peer, 10)) == 2
+    assert peer.key in desk.flight.starving, "asked again when there is a verdict"
+    struck = desk.peer()
+    struck.strikes = 1
+    assert len(desk.feed(struck, 10)) == 1
 
 
 def test_only_what_the_peer_has() -> None:
