@@ -47,6 +47,8 @@ class Settings:
     """BEP 3 lets peers drop a connection that was silent for two minutes."""
     idle_timeout: float = 240.0
     """A peer that sent nothing at all for this long is dropped."""
+    stall_timeout: float = 100.0
+    """A peer that takes too little of what it asked for is dropped after this long."""
     stop_timeout: float = 3.0
     """The longest that leaving a session may take."""
     resume_interval: float = 10.0

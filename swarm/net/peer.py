@@ -18,8 +18,8 @@ WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
 FRAME_HEADER = 13
 REQUEST_SIZE = 12
 """Bytes of one packed request."""
-STALL_TIMEOUT = 100.0
-"""A peer that takes nothing of what it asked for is closed after this many seconds."""
+MOST_UNREAD = 4 << 20
+"""Bytes that may wait for a peer that does not read; what it makes us answer is in them."""
 
 Frames = Callable[[Any, int], None]
 """What a read calls back: a buffer of frames and its length, or a `StorageError` and 0."""
@@ -108,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        self._set_timer(STALL_TIMEOUT, "takes nothing of what it asked for")
+        self._set_timer(self._timeout, "takes nothing of what it asked for")
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -131,12 +131,13 @@ class Connection(asyncio.BufferedProtocol):
             self.hub.on_handshake(self, Handshake.parse(self._head))
         return data[wanted:]
 
-    def attach(self, owner: Any, wire: Wire, peer: Any, read: Reader) -> None:
-        """The connection belongs to a torrent from here on."""
+    def attach(self, owner: Any, wire: Wire, peer: Any, read: Reader, timeout: float) -> None:
+        """The connection belongs to a torrent from here on. A stall may last for `timeout` seconds."""
         self.owner = owner
         self.wire = wire
         self.peer = peer
         self._read = read
+        self._timeout = timeout
         self._clear_timer()
 
     def greet(self, handshake: Handshake) -> None:
@@ -151,6 +152,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.wire is not None and (data := self.wire.take_output()) and not self.closed:
             assert self._transport is not None
             self._transport.write(data)
+            if self._paused and self._transport.get_write_buffer_size() > MOST_UNREAD:
+                self.close("reads nothing")
 
     def serve(self) -> None:
         """Reads and sends the blocks that the peer asked for, while it takes them."""
