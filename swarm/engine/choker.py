@@ -12,7 +12,7 @@ TURN = 30.0
 """Seconds of an optimistic unchoke, and between two changes of whom a seed serves."""
 LONGEST_STAY = 120.0
 """Seconds after which even the fastest taker of a seed makes room for one that waits."""
-HURRY = 1.0
+HURRY = 0.1
 """Seconds between two early runs at least, however often peers change their minds."""
 
 
@@ -59,7 +59,7 @@ class Choker:
         return min(self._round, self._early)
 
     def hurry(self, now: float) -> None:
-        """A slot fell free, or a peer got interested: `run` is due now, but not twice within a second."""
+        """A slot fell free, or a peer got interested: `run` is due now, but not twice within `HURRY`."""
         self._early = max(now, self._last + HURRY)
 
     def run(self, now: float, peers: Sequence[ChokeView], *, seeding: bool) -> set[int]:

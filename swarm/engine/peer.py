@@ -145,7 +145,8 @@ class Peer:
             wire.ceiling = 1
         else:
             # Twice, for a rate that still grows must not be held back by what it was a second ago.
-            ahead = int(2 * self.pace * queue_time / BLOCK_SIZE)
+            # A peer that was never waited for at a tick has a rate, and no pace yet.
+            ahead = int((2 * self.pace or self.down.value) * queue_time / BLOCK_SIZE)
             least = FRESH_DEPTH if self.blocks < FRESH_DEPTH else LEAST_DEPTH
             wire.ceiling = max(LEAST_DEPTH, min(most, max(ahead, least)))
         wire.depth = min(wire.depth, wire.ceiling)

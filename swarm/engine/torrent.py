@@ -122,6 +122,8 @@ class Torrent:
 
     def deadline(self) -> float:
         """When `tick` wants to be called next."""
+        if not self.peers:
+            return min(self._tick_at, self._haves_at)
         choke_at = max(self._choker.deadline(), self._tick_at - TICK)
         return min(self._tick_at, self._haves_at, choke_at)
 
@@ -301,7 +303,7 @@ class Torrent:
             self._push_haves()
         if not self.running:
             return
-        if self._choker.deadline() <= now:
+        if self.peers and self._choker.deadline() <= now:
             self._choke(now)
         if self._tick_at > now:
             return

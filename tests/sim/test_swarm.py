@@ -34,7 +34,7 @@ def populate(swarm: Swarm) -> Swarm:
 @pytest.fixture(scope="module")
 def swarm() -> Swarm:
     """It has run to its end; nobody may change it."""
-    swarm = populate(Swarm(1, length=16 * MIB, piece_length=256 * KIB))
+    swarm = populate(Swarm(1, length=24 * MIB, piece_length=256 * KIB))
     swarm.run()
     swarm.run(until=swarm.clock.now + 1, stop=lambda: False)
     return swarm
