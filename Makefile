@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH):$(HOME)/.cargo/bin
 CYTHON := $(wildcard ext/swarm/*)
 RUST := $(wildcard rust/src/*.rs rust/src/*/*.rs) rust/Cargo.toml rust/Cargo.lock
 STUBTEST := --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist
-STUBS := swarm._bencode swarm._bits swarm._wire swarm._native
+STUBS := swarm._bencode swarm._bits swarm._fill swarm._wire swarm._native
 
 .PHONY: build demo test lint rust bench clean
 

@@ -3,8 +3,8 @@ from typing import Any, Final
 from typing_extensions import Buffer
 
 from ._bits import Bits, Rarity
+from ._fill import Fill
 
-BLOCK_SIZE: Final[int]
 EXTENDED_LIMIT: Final[int]
 REQUEST_LIMIT: Final[int]
 ALLOWED_FAST_LIMIT: Final[int]
@@ -21,29 +21,6 @@ REQUESTS: Final[int]
 EXTENDED: Final[int]
 REJECTED: Final[int]
 ALLOWED: Final[int]
-
-class Fill:
-    piece: Final[int]
-    length: Final[int]
-    part_size: Final[int]
-    parts: Final[int]
-    blocks: Final[int]
-    missing: Final[int]
-    contributors: Final[set[int]]
-    wires: Final[list[Wire]]
-    endgame: bool
-    exclusive: bool
-    def __new__(cls, piece: int, length: int, part_size: int) -> Fill: ...
-    @property
-    def wants_slot(self) -> bool: ...
-    @property
-    def slot_size(self) -> int: ...
-    @property
-    def has_free(self) -> bool: ...
-    @property
-    def done(self) -> bool: ...
-    def attach(self, slot: Buffer) -> None: ...
-    def take_ready(self) -> list[tuple[int, Any, int]]: ...
 
 class Wire:
     owner: Any

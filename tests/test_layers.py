@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "swarm"
 
 LEAVES = {"swarm.errors", "swarm.settings", "swarm.units"}
-CODECS = {"swarm._bencode", "swarm._bits", "swarm._wire"}
+CODECS = {"swarm._bencode", "swarm._bits", "swarm._fill", "swarm._wire"}
 SESSION_NAMES = """announcing blocking claims events make metainfo peering report runner session
     storing torrent tracker turns"""
 SESSION = {f"swarm.{name}" for name in SESSION_NAMES.split()}

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from swarm._bits import Bits
-from swarm._wire import BLOCK_SIZE, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import Wire
 
 from .peer import PATIENCE, Peer
 from .picker import Picker

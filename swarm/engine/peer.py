@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from swarm._wire import BLOCK_SIZE, Wire
+from swarm._fill import BLOCK_SIZE
+from swarm._wire import Wire
 
 from .rate import Rate
 

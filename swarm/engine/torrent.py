@@ -14,7 +14,7 @@ from typing import Protocol
 
 from swarm import _wire
 from swarm._bits import Bits
-from swarm._wire import BLOCK_SIZE
+from swarm._fill import BLOCK_SIZE
 from swarm.proto.tracker import TrackerReply
 from swarm.settings import Settings
 

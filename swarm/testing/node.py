@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from swarm._fill import BLOCK_SIZE
 from swarm._native import Pool, Slot
-from swarm._wire import BLOCK_SIZE, EXTENDED, Wire
+from swarm._wire import EXTENDED, Wire
 from swarm.engine.announce import Announce
 from swarm.engine.peer import Peer
 from swarm.engine.torrent import Torrent

@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterable
 
 from swarm._bits import Bits
+from swarm._fill import BLOCK_SIZE
 from swarm._native import Pool
-from swarm._wire import BLOCK_SIZE, Wire
+from swarm._wire import Wire
 from swarm.engine.flight import PART_SIZE, Flight
 from swarm.engine.peer import Peer
 from swarm.engine.picker import Picker

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from swarm._bits import Bits, Rarity
-from swarm._wire import BLOCK_SIZE, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import Wire
 from swarm.engine.peer import FRESH_DEPTH, LEAST_DEPTH, MOST_DEPTH, PATIENCE, Peer
 
 PIECES = 4096

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from swarm._bits import Bits, Rarity
+from swarm._fill import BLOCK_SIZE
 from swarm._native import Pool
-from swarm._wire import BLOCK_SIZE, Wire
+from swarm._wire import Wire
 from swarm.engine.peer import Peer
 from swarm.engine.torrent import HAVE_DELAY, NOISE_LIMIT, Torrent
 from swarm.proto.tracker import TrackerReply

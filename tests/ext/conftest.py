@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from swarm._bits import Bits, Rarity
-from swarm._wire import Fill, Wire
+from swarm._fill import Fill
+from swarm._wire import Wire
 
 Connect = Callable[..., Wire]
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm._wire import BLOCK_SIZE, UNCHOKED, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import UNCHOKED, Wire
 
 _spec = importlib.util.spec_from_file_location(
     "reference_wire", Path(__file__).parents[1] / "reference" / "wire.py"

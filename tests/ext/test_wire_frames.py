@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from swarm import _wire
 from swarm._bits import Bits, Rarity
-from swarm._wire import BLOCK_SIZE, HUNGRY, PARTS, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import HUNGRY, PARTS, Wire
 from swarm.errors import ProtocolError
 
 _spec = importlib.util.spec_from_file_location(

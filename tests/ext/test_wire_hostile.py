@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from swarm import _wire
 from swarm._bits import Bits, Rarity
-from swarm._wire import BLOCK_SIZE, EXTENDED_LIMIT, REQUEST_LIMIT, UNASKED_LIMIT, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import EXTENDED_LIMIT, REQUEST_LIMIT, UNASKED_LIMIT, Wire
 from swarm.errors import ProtocolError
 
 _spec = importlib.util.spec_from_file_location(

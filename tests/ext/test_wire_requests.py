@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from swarm import _wire
-from swarm._wire import BLOCK_SIZE, Fill, Wire
+from swarm._fill import BLOCK_SIZE, Fill
+from swarm._wire import Wire
 
 _spec = importlib.util.spec_from_file_location(
     "reference_wire", Path(__file__).parents[1] / "reference" / "wire.py"

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm import _wire
-from swarm._wire import BLOCK_SIZE, CHOKED_REQUEST_LIMIT, REQUESTS, Wire
+from swarm._fill import BLOCK_SIZE
+from swarm._wire import CHOKED_REQUEST_LIMIT, REQUESTS, Wire
 from swarm.errors import ProtocolError
 
 _spec = importlib.util.spec_from_file_location(
@@ -61,7 +62,9 @@ def test_requests_come_out_in_order(server: Wire) -> None:
     assert server.receive(ask(*wanted)) == REQUESTS
     assert server.wants == 4
     assert server.take_requests(1) == packed(wanted[0])
-    assert server.take_requests(2) == packed(wanted[1])  # the next would make it more than two blocks
+    assert server.take_requests(2) == packed(
+        wanted[1]
+    )  # the next would make it more than two blocks
     assert server.wants == 2
     assert server.take_requests(2) == packed(*wanted[2:])
     assert server.take_requests(100) == b""

@@ -20,7 +20,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from swarm import _wire
 from swarm._bits import Bits, Rarity
-from swarm._wire import Fill, Wire
+from swarm._fill import Fill
+from swarm._wire import Wire
 from swarm.errors import ProtocolError
 
 _spec = importlib.util.spec_from_file_location(

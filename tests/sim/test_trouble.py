@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from swarm._wire import BLOCK_SIZE
+from swarm._fill import BLOCK_SIZE
 from swarm.settings import Settings
 from swarm.testing import Node, Swarm
 
