@@ -47,6 +47,7 @@ cdef enum:
     KEEP_DEPTH = 32          # requests a fresh connection may have outstanding
     BITFIELD_NOISE = 100     # what a bitfield costs that is not the first
     FRESH_BATCH = 16         # blocks read at once for a peer whose speed is not known
+    MOST_BATCH = 64          # and for the fastest: 1 MiB
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
 
@@ -122,8 +123,7 @@ cdef class Wire:
     cdef readonly list allowed_fast
     """Pieces that the peer gives us even while it chokes us (BEP 6)."""
     # Counters, in bytes unless said otherwise.
-    cdef readonly uint64_t downloaded, wasted, received
-    cdef public uint64_t uploaded
+    cdef readonly uint64_t downloaded, uploaded, wasted, received
     cdef readonly uint64_t blocks
     cdef readonly uint32_t noise
     """Messages since `take_noise` that moved nothing forward."""
@@ -634,6 +634,12 @@ cdef class Wire:
         if self.wanted_head == self.wanted_tail:
             self.wanted_head = self.wanted_tail = 0
         return packed
+
+    def sent(self, uint32_t payload, bint at_once):
+        """Counts bytes of blocks that were written. What went out at once may be more the next time."""
+        self.uploaded += payload
+        if at_once:
+            self.batch = min(self.batch * 2, <uint32_t>MOST_BATCH)
 
     def refuse(self, bytes packed not None):
         """Rejects requests that were taken and cannot be served (BEP 6; silence otherwise)."""

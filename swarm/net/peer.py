@@ -184,7 +184,8 @@ class Connection(asyncio.BufferedProtocol):
             self.hub.settle()
         else:
             self._transport.write(memoryview(frames)[:size])
-            self.wire.uploaded += size - FRAME_HEADER * (len(packed) // REQUEST_SIZE)
+            payload = size - FRAME_HEADER * (len(packed) // REQUEST_SIZE)
+            self.wire.sent(payload, not self._transport.get_write_buffer_size())
         self.serve()
 
     # ------------------------------------------------------------ the end

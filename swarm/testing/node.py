@@ -357,7 +357,7 @@ class End:
         while self.wire.wants and self.pipe.queued < LOW_WATER:
             packed = self.wire.take_requests(1 + (LOW_WATER - self.pipe.queued) // BLOCK_SIZE)
             frames = self.node.store.frames(packed, self.node.lie)
-            self.wire.uploaded += len(frames) - 13 * (len(packed) // 12)
+            self.wire.sent(len(frames) - 13 * (len(packed) // 12), at_once=False)
             self.pipe.send(frames)
 
     def shut(self, reason: str) -> None:
