@@ -20,6 +20,9 @@ use crate::ring::{Outcome, Ring};
 use crate::slot::{NoMemory, Pool, Slot};
 use crate::storage::Storage;
 
+/// Pieces that wait before a second thread takes some: until then the first one takes what has come
+/// meanwhile, side by side, and two threads do not fight over the lock of one file.
+const BEHIND: usize = 2 * LANES;
 /// Descriptors kept open for all torrents together.
 const OPEN_FILES: usize = 64;
 
@@ -55,6 +58,8 @@ struct Queues {
     syncs: VecDeque<(Arc<Storage>, u64)>,
     turn: u8,
     idle: usize,
+    /// Threads that have pieces in hand.
+    committing: usize,
     closing: bool,
 }
 
@@ -118,7 +123,15 @@ impl Engine {
 
     /// Queues a piece that has parts to commit.
     pub(crate) fn piece(&self, storage: Arc<Storage>, piece: u32) -> Result<(), Closed> {
-        self.push(|queues| queues.pieces.push_back((storage, piece)))
+        let mut queues = locked(&self.queues);
+        if queues.closing {
+            return Err(Closed);
+        }
+        queues.pieces.push_back((storage, piece));
+        if queues.wants_a_thread() {
+            self.notify(queues);
+        }
+        Ok(())
     }
 
     pub(crate) fn read(&self, read: Read) -> Result<(), Closed> {
@@ -210,9 +223,12 @@ impl Engine {
         let mut queues = locked(&self.queues);
         loop {
             if let Some(task) = queues.next(&self.read_pool) {
+                let committing = usize::from(matches!(task, Task::Pieces(_)));
+                queues.committing += committing;
                 drop(queues);
                 self.perform(task);
                 queues = locked(&self.queues);
+                queues.committing -= committing;
             } else if queues.closing {
                 let orphans = std::mem::take(&mut queues.reads);
                 drop(queues);
@@ -283,12 +299,17 @@ impl Queues {
         .or_else(|| self.next_check())
     }
 
-    /// One piece while others could take the rest; several, to be hashed side by side, once the
-    /// threads are behind.
+    /// Is it time for one more thread to take pieces?
+    fn wants_a_thread(&self) -> bool {
+        let waiting = self.pieces.len();
+        waiting > 0 && (self.committing == 0 || waiting >= BEHIND)
+    }
+
+    /// Whatever has come, up to what can be hashed side by side.
     fn next_pieces(&mut self) -> Option<Task> {
-        let most = if self.idle > 0 { 1 } else { LANES };
-        let count = self.pieces.len().min(most);
-        (count > 0).then(|| Task::Pieces(self.pieces.drain(..count).collect()))
+        let count = self.pieces.len().min(LANES);
+        self.wants_a_thread()
+            .then(|| Task::Pieces(self.pieces.drain(..count).collect()))
     }
 
     fn next_read(&mut self, pool: &Arc<Pool>) -> Option<Task> {
