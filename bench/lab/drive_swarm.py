@@ -6,6 +6,7 @@ usage: drive_swarm.py seed|leech TORRENT FOLDER ADDRESS PORT STATE-DIR uvloop|as
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -37,6 +38,7 @@ async def main(role: str, torrent: str, folder: str, address: str, port: str, st
 
 
 if __name__ == "__main__":
+    gc.set_threshold(50_000, 20, 50)  # as swarm's command line does
     *arguments, loop = sys.argv[1:]
     make_loop = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
     with asyncio.Runner(loop_factory=make_loop) as runner:
