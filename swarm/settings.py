@@ -53,12 +53,11 @@ class Settings:
     """The longest that leaving a session may take."""
     resume_interval: float = 10.0
     """How often progress is made durable and claimed in the resume file."""
-    v4_only: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "v4_only" and not value > 0:
+            if not value > 0:
                 raise ConfigError(f"{field.name} must be above zero, not {value!r}")
         if self.receive_buffer < 64 * KIB:
             raise ConfigError("receive_buffer must be at least 64 KiB")

@@ -29,6 +29,8 @@ from .picker import Picker
 TICK = 1.0
 HAVE_DELAY = 0.1
 """Finished pieces wait this long for company before they are announced to a peer."""
+FEW_PEERS = 3
+"""With fewer peers and candidates than this a download asks its trackers early."""
 NOISE_LIMIT = 2000
 """Messages a second that move nothing forward before a peer is closed."""
 MOST_WASTE = 16 << 20
@@ -385,7 +387,13 @@ class Torrent:
         return self.candidates.take(now, room)
 
     def announces(self, now: float) -> list[Announce]:
-        """Trackers to ask now."""
+        """Trackers to ask now: more often, as far as they let us, while there is hardly anybody."""
+        if (
+            self.running
+            and not self.complete
+            and len(self.peers) + len(self.candidates) < FEW_PEERS
+        ):
+            self.announcer.more_peers(now)
         return self.announcer.poll(now)
 
     def on_tracker_reply(self, url: str, reply: TrackerReply, now: float) -> None:

@@ -490,6 +490,24 @@ def test_no_dial_beyond_the_room() -> None:
     assert rig.torrent.dials(rig.now, 50) == []
 
 
+def test_a_download_without_peers_asks_early() -> None:
+    rig = Rig()
+    (announce,) = rig.torrent.announces(rig.now)
+    rig.torrent.on_tracker_reply(announce.url, TrackerReply(min_interval=120), rig.now)
+    assert rig.torrent.announces(rig.now + 119) == []
+    assert [a.event for a in rig.torrent.announces(rig.now + 120)] == [""]
+
+
+def test_a_download_with_peers_asks_when_it_is_told_to() -> None:
+    rig = Rig()
+    (announce,) = rig.torrent.announces(rig.now)
+    peers = tuple((f"10.0.0.{i}", 1) for i in range(1, 9))
+    reply = TrackerReply(interval=1800, min_interval=120, peers=peers)
+    rig.torrent.on_tracker_reply(announce.url, reply, rig.now)
+    assert rig.torrent.announces(rig.now + 120) == []
+    assert len(rig.torrent.announces(rig.now + 1800)) == 1
+
+
 def test_a_tracker_that_fails_is_asked_again() -> None:
     rig = Rig()
     (announce,) = rig.torrent.announces(rig.now)
