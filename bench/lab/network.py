@@ -66,16 +66,16 @@ class Host:
     def limit(self, rate: int) -> None:
         """From now on at most `rate` bytes/s leave this host."""
         shape = ["tbf", "rate", f"{rate}bps", "burst", "128kb", "latency", "100ms"]
-        _run("tc", "-n", self.namespace, "qdisc", "replace", "dev", "eth0", "root", *shape)
+        _in(self.namespace, "tc", "qdisc", "replace", "dev", "eth0", "root", *shape)
 
     def unlimited(self) -> None:
         """Takes the limit back."""
         with contextlib.suppress(subprocess.CalledProcessError):
-            _run("tc", "-n", self.namespace, "qdisc", "del", "dev", "eth0", "root")
+            _in(self.namespace, "tc", "qdisc", "del", "dev", "eth0", "root")
 
     def received(self) -> int:
         """Bytes that have come in through its interface since it was made."""
-        shown = _run("ip", "-n", self.namespace, "-s", "-j", "link", "show", "eth0")
+        shown = _in(self.namespace, "ip", "-s", "-j", "link", "show", "eth0")
         return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
 
     def _inside(self, work: Callable[[], T]) -> T:
@@ -112,13 +112,13 @@ class Network:
                 self._namespace(host.namespace)
             if len(self.hosts) == 2:
                 first, second = (host.namespace for host in self.hosts)
-                _ip("-n", first, "link", "add", "eth0", "type", "veth",
+                _in(first, "ip", "link", "add", "eth0", "type", "veth",
                     "peer", "name", "eth0", "netns", second)  # fmt: skip
             else:
                 self._bridge()
             for host in self.hosts:
-                _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "eth0")
-                _ip("-n", host.namespace, "link", "set", "eth0", "up")
+                _in(host.namespace, "ip", "addr", "add", f"{host.address}/24", "dev", "eth0")
+                _in(host.namespace, "ip", "link", "set", "eth0", "up")
         except BaseException:
             self.close()
             raise
@@ -142,21 +142,26 @@ class Network:
     def _namespace(self, name: str) -> None:
         _ip("netns", "add", name)
         self._made.append(name)
-        _ip("-n", name, "link", "set", "lo", "up")
+        _in(name, "ip", "link", "set", "lo", "up")
 
     def _bridge(self) -> None:
         switch = f"{self._prefix}-switch"
         self._namespace(switch)
-        _ip("-n", switch, "link", "add", "br0", "type", "bridge")
-        _ip("-n", switch, "link", "set", "br0", "up")
+        _in(switch, "ip", "link", "add", "br0", "type", "bridge")
+        _in(switch, "ip", "link", "set", "br0", "up")
         for n, host in enumerate(self.hosts):
-            _ip("-n", switch, "link", "add", f"port{n}", "type", "veth",
+            _in(switch, "ip", "link", "add", f"port{n}", "type", "veth",
                 "peer", "name", "eth0", "netns", host.namespace)  # fmt: skip
-            _ip("-n", switch, "link", "set", f"port{n}", "master", "br0", "up")
+            _in(switch, "ip", "link", "set", f"port{n}", "master", "br0", "up")
 
 
 def _ip(*arguments: str) -> None:
     _run("ip", *arguments)
+
+
+def _in(namespace: str, *command: str) -> str:
+    """Runs `command` inside. Not by `ip -n`, which remounts /sys and so fails in a chroot."""
+    return _run("nsenter", f"--net={NAMESPACES / namespace}", *command)
 
 
 def _run(*command: str) -> str:
