@@ -42,7 +42,8 @@ def start(programs: Programs) -> Iterator[Start]:
 
     def begin(leave: str = "pass", ignored: int | None = None, grace: float = 5.0) -> Any:
         def before() -> None:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)  # whatever the tests run under
             if ignored is not None:
                 signal.signal(ignored, signal.SIG_IGN)
 
