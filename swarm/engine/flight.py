@@ -64,8 +64,6 @@ class Flight:
         self._length = length
         self._piece_length = piece_length
         self._part_size = min(piece_length, PART_SIZE)
-        if self._part_size < piece_length:
-            self._part_size -= self._part_size % BLOCK_SIZE
 
     # ------------------------------------------------------------ giving work
 
