@@ -64,6 +64,7 @@ class Runner:
         self._timer_at = float("inf")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opening: asyncio.Task[None] | None = None
+        self._waiting = False  # a start waits for its turn: what fails until then failed before it
         self._rechecking: asyncio.Task[Report] | None = None
         self._turns = Turns()  # openings and closings never overlap
 
@@ -106,9 +107,11 @@ class Runner:
             self.announcing.call_off()
             self.error = None
             self._set_state("checking")
+            self._waiting = True
             self._opening = self._turns.take(self._open)
 
     async def _open(self) -> None:
+        self._waiting = False
         try:
             await self.storing.open(self._verify)
         except StorageError as error:
@@ -153,6 +156,7 @@ class Runner:
     def _halt(self) -> asyncio.Task[None]:
         if self._opening is not None:
             self._opening.cancel()
+            self._waiting = False
         engine = self.engine
         running = engine is not None and engine.running
         self._stop_engine()
@@ -187,7 +191,7 @@ class Runner:
 
     def fail(self, error: StorageError) -> None:
         """The disk said no: everything of this torrent stops, nothing that was claimed is lost."""
-        if self.state == "failed":
+        if self.state == "failed" or self._waiting:
             return
         self.error = error
         self._stop_engine()

@@ -528,6 +528,23 @@ async def test_no_folder_can_be_made(lab, sample, tmp_path):
         await torrent.wait_done()
 
 
+async def test_a_late_error_of_a_run_that_failed_does_not_fail_the_next(lab, sample, tmp_path):
+    (tmp_path / "file").write_bytes(b"in the way")
+    seeder, _ = await lab.seed(sample)
+    session = await lab.open()
+    torrent = await session.add(sample.meta, dest=tmp_path / "file", peers=[lab.addr(seeder)])
+    async with asyncio.timeout(5):
+        with pytest.raises(swarm.TorrentFailed) as caught:
+            await torrent.wait_done()
+    late = caught.value.__cause__
+    assert isinstance(late, swarm.StorageError)
+    (tmp_path / "file").unlink()
+    await torrent.resume()
+    torrent._runner.fail(late)  # as another write of the same run does, when it ends after this
+    async with asyncio.timeout(5):
+        await torrent.wait_done()
+
+
 @pytest.mark.parametrize("harm", ["truncated", "vanished"])
 async def test_a_file_that_goes_under_a_seeder(lab, sample, tmp_path, harm):
     seeder, seeding = await lab.seed(sample)
