@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from .errors import StorageError
 from .proto.metainfo import Metainfo
 from .store.files import survey
 from .store.resume import Resume, ResumeFile, trusted
+
+
+class Claimed(NamedTuple):
+    """What was claimed, and what of it holds: bitfields of pieces in wire order."""
+
+    trusted: bytes
+    doubtful: bytes
+    """Worth a check: there is data, and no claim that can be believed."""
+    resume: Resume | None
+    """What the last run has left."""
+    reason: str | None
+    """What is wrong with it, if something is."""
 
 
 class Claims:
@@ -28,12 +40,13 @@ class Claims:
         self._file = ResumeFile(state_dir / "resume" / place, infohash)
         self._lock: IO[bytes] | None = None
 
-    def load(self) -> tuple[bytes, bytes]:
-        """Bitfields of the pieces to be believed, and of those to be hashed."""
-        resume, _ = self._file.load()
+    def load(self) -> Claimed:
+        """What the last run has left, held against the files as they are. Never raises."""
+        resume, reason = self._file.load()
         if resume is not None and Path(resume.dest) != self._dest:
-            resume = None
-        return trusted(resume, self._meta, survey(self._meta.files, self._dest))
+            resume, reason = None, f"it is about the folder {resume.dest}"
+        good, doubtful = trusted(resume, self._meta, survey(self._meta.files, self._dest))
+        return Claimed(good, doubtful, resume, reason)
 
     def save(self, pieces: bytes, *, clean: bool, uploaded: int = 0, downloaded: int = 0) -> None:
         """Claims `pieces`, which must be durable. Raises `StorageError`."""

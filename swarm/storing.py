@@ -57,10 +57,10 @@ class Storing:
             await self._check(self._storage, None)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), self._dest)
         else:
-            trusted, doubtful = await asyncio.to_thread(self._claims.load)
-            self._adopt(trusted)
-            if any(doubtful):
-                await self._check(self._storage, doubtful)
+            claimed = await asyncio.to_thread(self._claims.load)
+            self._adopt(claimed.trusted)
+            if any(claimed.doubtful):
+                await self._check(self._storage, claimed.doubtful)
         self.known = True
 
     async def _check(self, storage: Storage, todo: bytes | None) -> None:

@@ -6,16 +6,23 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
 
 from swarm.proto.metainfo_files import File
 
 
 class FileNow(NamedTuple):
-    """A regular file as it is now. `size` in bytes, `mtime_ns` in nanoseconds since 1970."""
+    """A regular file as it is now. `size` in bytes, times in nanoseconds since 1970.
 
-    size: int
+    `ctime_ns` tells what `mtime_ns` does not: nobody can set it back. There is no inode number here,
+    because on some file systems (vfat, FUSE) it changes with every mount.
+    """
+
+    size: Annotated[int, msgspec.Meta(ge=0)]
     mtime_ns: int
+    ctime_ns: int
 
 
 def survey(files: Iterable[File], dest: Path) -> tuple[FileNow | None, ...]:
@@ -31,4 +38,6 @@ def _look(path: Path) -> FileNow | None:
         found = os.lstat(path)
     except OSError:
         return None
-    return FileNow(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return FileNow(found.st_size, found.st_mtime_ns, found.st_ctime_ns)

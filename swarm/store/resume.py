@@ -23,7 +23,8 @@ from swarm.proto.metainfo import Metainfo
 from .files import FileNow
 
 MAGIC = b"swarmres"
-VERSION = 1
+VERSION = 2
+"""Raised when a field changes what the others mean. One that may be ignored is just added, with a default."""
 MAX_SIZE = 64 << 20
 """Bytes of the largest resume file we read; that of a million files and pieces is below it."""
 _HEADER = struct.Struct("<8sI20s")  # magic, version, SHA-1 of the rest
@@ -31,8 +32,12 @@ _HEADER = struct.Struct("<8sI20s")  # magic, version, SHA-1 of the rest
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """One torrent's state. Sizes and totals in bytes, times in nanoseconds since 1970."""
+class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One torrent's state. Totals in bytes.
+
+    It is written as a map: a program that does not know a field ignores it, and what a file lacks
+    has its default. So a field may be added without a new `VERSION` where both are harmless.
+    """
 
     infohash: bytes
     """The v1 info-hash, or the v2 one where there is none."""
@@ -40,8 +45,8 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True):
     """The folder that holds the data: a wish, to be held against the rules like any other."""
     bitfield: bytes
     """Pieces that are verified and durable, in wire order."""
-    files: tuple[tuple[Count, int] | None, ...]
-    """Size and mtime of each file when this was saved, after the sync; None where it was not."""
+    files: tuple[FileNow | None, ...]
+    """Each file when this was saved, after the sync; None where it was not."""
     clean: bool
     """Nothing was written to the files after this was saved."""
     uploaded: Count = 0
@@ -184,18 +189,21 @@ def trusted(
 ) -> tuple[bytes, bytes]:
     """Which pieces may be believed, and which others are worth a check: two bitfields.
 
-    `now` is the state of each file (`survey`). After a clean stop a file of the same size and time
-    is believed, and any other one is checked. After an unclean stop a claimed piece stays believed
-    unless its file shrank or grew older, and pieces without a claim are checked where there is
-    data, so that nothing written is fetched twice. What is not on the disk at all is in neither.
+    `now` is the state of each file (`survey`). A file that nobody was to write to any more (all of
+    them, after a clean stop; the finished ones, after any other) is believed if its size and times
+    are as they were, and checked if not. A file that was being written when the end came has
+    changed since the claim: its claimed pieces stay believed unless it shrank or grew older. After
+    such an end pieces without a claim are checked where there is data, so that nothing written is
+    fetched twice. What is not on the disk at all is in neither.
     """
     count = meta.piece_count
     claims = _claims(resume, count)
     if resume is None or len(resume.files) != len(meta.files):
-        saved: Sequence[tuple[int, int] | None] = [None] * len(meta.files)
+        saved: Sequence[FileNow | None] = [None] * len(meta.files)
         clean = False
     else:
         saved, clean = resume.files, resume.clean
+    claimed = [bool(claims[piece // 8] & 0x80 >> piece % 8) for piece in range(count)]
     state = bytearray(count)
     lost: list[tuple[int, int]] = []
     for file, before, current in zip(meta.files, saved, now, strict=True):
@@ -206,27 +214,26 @@ def trusted(
         size = current.size if current is not None else 0
         if size < file.length:
             lost.append(((file.offset + size) // meta.piece_length, end))
-        if not _unchanged(before, current, clean):
+        if not _unchanged(before, current, clean or all(claimed[first:end])):
             state[first:end] = bytes([_CHECK]) * (end - first)
     for first, end in lost:  # last, because one file that lacks its bytes decides for the piece
         state[first:end] = bytes([_LOST]) * (end - first)
     believed, doubted = bytearray(len(claims)), bytearray(len(claims))
     for piece, verdict in enumerate(state):
         bit = 0x80 >> piece % 8
-        claimed = bool(claims[piece // 8] & bit)
-        if verdict == _TRUST and claimed:
+        if verdict == _TRUST and claimed[piece]:
             believed[piece // 8] |= bit
         elif verdict == _CHECK or (verdict == _TRUST and not clean):
             doubted[piece // 8] |= bit
     return bytes(believed), bytes(doubted)
 
 
-def _unchanged(before: tuple[int, int] | None, now: FileNow | None, clean: bool) -> bool:
+def _unchanged(before: FileNow | None, now: FileNow | None, finished: bool) -> bool:
     if before is None or now is None:
         return False
-    if clean:
-        return tuple(now) == before
-    return now.size >= before[0] and now.mtime_ns >= before[1]
+    if finished:
+        return now == before
+    return all(new >= old for new, old in zip(now, before, strict=True))
 
 
 def _claims(resume: Resume | None, count: int) -> bytes:

@@ -24,7 +24,7 @@ def make(**changes) -> Resume:
         "infohash": INFOHASH,
         "dest": "/data",
         "bitfield": b"\xf0",
-        "files": ((10, 20), None),
+        "files": (FileNow(10, 20, 30), None),
         "clean": True,
         "uploaded": 5,
         "downloaded": 6,
@@ -96,7 +96,7 @@ def test_rs02_any_content_under_a_right_checksum(tmp_path_factory, body):
     "changes",
     [
         {"uploaded": -1},
-        {"files": ((-1, 5),)},
+        {"files": ((-1, 5, 5),)},
         {"files": (5,)},
         {"bitfield": 7},
         {"dest": "relative/folder"},
@@ -166,8 +166,7 @@ NONE = b"\0"
 
 
 def claim(sample, dest, *, bitfield=ALL, clean=True) -> Resume:
-    files = tuple(tuple(now) if now else None for now in survey(sample.meta.files, dest))
-    return make(bitfield=bitfield, clean=clean, files=files)
+    return make(bitfield=bitfield, clean=clean, files=survey(sample.meta.files, dest))
 
 
 def judge(resume, sample, dest) -> tuple[bytes, bytes]:
@@ -238,14 +237,25 @@ def test_rs04_after_a_clean_stop_another_time_or_size_means_a_check(sample, tmp_
     assert judge(resume, sample, tmp_path) == (b"\x3e", b"\xc1")
 
 
-def test_rs04_zeroed_with_the_same_size_is_seen_by_its_time(sample, tmp_path):
+@pytest.mark.parametrize("clean", [True, False])
+def test_rs04_zeroed_with_the_same_size_and_time_is_seen(sample, tmp_path, clean):
     sample.write(tmp_path)
-    resume = claim(sample, tmp_path)
-    touch(tmp_path / "t/a", -5)  # as if it had been saved some time ago
-    older = claim(sample, tmp_path)
-    (tmp_path / "t/a").write_bytes(bytes(50_000))
-    assert judge(older, sample, tmp_path) == (b"\x3f", b"\xc0")
-    assert resume.files != older.files
+    resume = claim(sample, tmp_path, clean=clean)
+    path = tmp_path / "t/a"
+    before = path.stat()
+    wait_for_another_time(tmp_path, before.st_ctime_ns)
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert judge(resume, sample, tmp_path) == (b"\x3f", b"\xc0")
+
+
+def wait_for_another_time(folder, time_ns: int) -> None:
+    """The kernel's clock for files moves in steps of some milliseconds."""
+    while True:
+        probe = folder / "probe"
+        probe.touch()
+        if probe.stat().st_ctime_ns > time_ns:
+            return
 
 
 def test_after_an_unclean_stop_claims_stand_and_the_rest_is_checked(sample, tmp_path):
@@ -253,6 +263,13 @@ def test_after_an_unclean_stop_claims_stand_and_the_rest_is_checked(sample, tmp_
     resume = claim(sample, tmp_path, bitfield=b"\xa0", clean=False)
     touch(tmp_path / "t/dir/sub/c", 60)  # it was being written when the end came
     assert judge(resume, sample, tmp_path) == (b"\xa0", b"\x5f")
+
+
+def test_after_an_unclean_stop_a_finished_file_has_not_changed_or_is_checked(sample, tmp_path):
+    sample.write(tmp_path)
+    resume = claim(sample, tmp_path, bitfield=b"\xff", clean=False)
+    touch(tmp_path / "t/dir/sub/c", 60)  # all of it was here: nobody of us wrote to it again
+    assert judge(resume, sample, tmp_path) == (b"\x80", b"\x7f")
 
 
 def test_after_an_unclean_stop_an_older_file_is_no_longer_ours(sample, tmp_path):
@@ -274,7 +291,7 @@ def test_rs12_times_in_the_future_are_just_times(sample, tmp_path):
 
 def test_rs05_other_files_than_the_torrent_has(sample, tmp_path):
     sample.write(tmp_path)
-    resume = make(bitfield=ALL, files=((1, 1),))
+    resume = make(bitfield=ALL, files=(FileNow(1, 1, 1),))
     assert judge(resume, sample, tmp_path) == (NONE, ALL)
 
 
@@ -289,11 +306,9 @@ def test_a_symlink_is_no_file(sample, tmp_path):
 @given(data=st.data())
 def test_nothing_is_believed_without_a_claim_or_checked_without_data(make_sample, data):
     sample = make_sample({"a": 50_000, "b": 3, "c": 60_000}, piece_length=16 << 10)
-    state = st.builds(FileNow, st.integers(0, 70_000), st.integers(0, 3))
+    state = st.builds(FileNow, st.integers(0, 70_000), st.integers(0, 3), st.integers(0, 3))
     now = [data.draw(st.none() | state) for _ in sample.meta.files]
-    before = tuple(
-        data.draw(st.none() | st.tuples(st.integers(0, 70_000), st.integers(0, 3))) for _ in now
-    )
+    before = tuple(data.draw(st.none() | state) for _ in now)
     bitfield = data.draw(st.integers(0, 127)) << 1
     resume = make(bitfield=bytes([bitfield]), files=before, clean=data.draw(st.booleans()))
     believed, doubtful = (int.from_bytes(bits) for bits in trusted(resume, sample.meta, now))
