@@ -44,7 +44,8 @@ class Claims:
         """What the last run has left, held against the files as they are. Never raises."""
         resume, reason = self._file.load()
         if resume is not None and Path(resume.dest) != self._dest:
-            resume, reason = None, f"it is about the folder {resume.dest}"
+            reason = f"it is about the folder {resume.dest}"
+            resume = None
         good, doubtful = trusted(resume, self._meta, survey(self._meta.files, self._dest))
         return Claimed(good, doubtful, resume, reason)
 
