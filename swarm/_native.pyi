@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, final
 
-__all__ = ["Disk", "Pool", "Progress", "Slot", "Storage", "hash_files"]
+__all__ = ["Disk", "Hashes", "Pool", "Progress", "Slot", "Storage", "hash_files"]
 
 @final
 class Slot:
@@ -101,7 +101,12 @@ class Storage:
         """The same at once; None unless all of it is in the page cache and there is memory for it."""
 
     def check(self, job: int, digests: bytes, todo: bytes) -> None:
-        """Hash what is on disk of the pieces in `todo` (a bitfield, MSB first). What is missing is not good."""
+        """Hash what is on disk of the pieces in `todo` (a bitfield, MSB first). What is missing is not good.
+
+        `digests` are 20 bytes a piece (version 1), or 32: version 2, the roots of the pieces' Merkle
+        trees. That is a file's piece layer, or its root where it is no longer than a piece. It needs
+        the layout that `hash_files` needs; padding is not looked at.
+        """
 
     def cancel(self, job: int) -> None:
         """Stop a check; it ends with the error ECANCELED."""
@@ -124,13 +129,37 @@ class Progress:
     def cancel(self) -> None:
         """Make `hash_files` stop with an OSError (ECANCELED)."""
 
+@final
+class Hashes:
+    """What `hash_files` found; what was not asked for is empty."""
+
+    @property
+    def pieces(self) -> bytes:
+        """Version 1: the SHA-1 of each piece, back to back."""
+
+    @property
+    def roots(self) -> list[bytes]:
+        """Version 2: the root of each file's Merkle tree; empty for files without bytes, and for pads."""
+
+    @property
+    def layers(self) -> list[bytes]:
+        """Version 2: each file's piece layer, back to back; empty for files no longer than a piece."""
+
 def hash_files(
     files: Sequence[tuple[str | PathLike[str], int]],
     piece_length: int,
     threads: int,
     progress: Progress | None = None,
-) -> bytes:
-    """The SHA-1 of each piece of the files (path, length), back to back. Releases the GIL.
+    *,
+    v1: bool = True,
+    v2: bool = False,
+) -> Hashes:
+    """The hashes of files (path, length), in one pass for both versions (BEP 3, BEP 52).
 
-    Raises an OSError that names the file: one that cannot be read, or changed while it was read.
+    A file with an empty path is a pad (BEP 47): zeros that are not read. Version 2 needs them, even
+    alone: each file has to start with a piece, and pieces are a power of two, 16 KiB or more
+    (ValueError otherwise). Padding counts in version 1 only.
+
+    Releases the GIL. Raises an OSError that names the file: one that cannot be read, or changed
+    while it was read.
     """

@@ -94,7 +94,7 @@ class Making:
                 await asyncio.wait([job], timeout=PROGRESS_INTERVAL)
                 if progress is not None:
                     progress(state.done, self.length)
-            return job.result()
+            return job.result().pieces
         except OSError as error:
             name = error.filename or str(self.root)
             raise SourceError(f"{name}: {error.strerror or error}", str(name)) from error

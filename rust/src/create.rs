@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use crate::files::WORTHWHILE;
-use crate::hash::{LANES, Scratch, Sum, side_by_side};
+use crate::hash::merkle::{self, file_root};
+use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
+use crate::hash::{LANES, Sum256};
 use crate::layout::Layout;
 use crate::platform::{self, CANCELED, Errno, TOO_SHORT};
 use crate::workers::locked;
@@ -35,13 +37,26 @@ pub(crate) struct Trouble {
     pub(crate) path: Option<PathBuf>,
 }
 
+/// What `hash_files` found: what was not asked for is empty.
+#[derive(Default)]
+pub(crate) struct Hashes {
+    /// The SHA-1 of each piece, back to back.
+    pub(crate) pieces: Vec<u8>,
+    /// The root of each file's Merkle tree; `None` for files without bytes, and for pads.
+    pub(crate) roots: Vec<Option<Sum256>>,
+    /// Each file's piece layer; empty for a file that is no longer than a piece.
+    pub(crate) layers: Vec<Vec<Sum256>>,
+}
+
 /// One run of `hash_files`.
 pub(crate) struct Create {
+    /// An empty path is a pad file: zeros.
     paths: Vec<PathBuf>,
     layout: Layout,
+    versions: Versions,
     progress: Arc<Progress>,
     next: AtomicUsize,
-    sums: Mutex<Vec<u8>>,
+    sums: Mutex<Vec<Sums>>,
     trouble: Mutex<Option<Trouble>>,
 }
 
@@ -53,15 +68,30 @@ struct Open {
 }
 
 impl Create {
-    pub(crate) fn new(paths: Vec<PathBuf>, layout: Layout, progress: Arc<Progress>) -> Self {
-        Self {
-            sums: Mutex::new(vec![0; layout.pieces() as usize * size_of::<Sum>()]),
+    /// Version 2 needs an aligned layout.
+    pub(crate) fn new(
+        paths: Vec<PathBuf>,
+        layout: Layout,
+        versions: Versions,
+        progress: Arc<Progress>,
+    ) -> Result<Self, &'static str> {
+        let is_pad = |file: usize| paths[file].as_os_str().is_empty();
+        if versions.v2 {
+            merkle::check(&layout, is_pad)?;
+        }
+        Ok(Self {
+            sums: Mutex::new(vec![Sums::default(); layout.pieces() as usize]),
             next: AtomicUsize::new(0),
             trouble: Mutex::default(),
             paths,
             layout,
+            versions,
             progress,
-        }
+        })
+    }
+
+    fn is_pad(&self, file: usize) -> bool {
+        self.paths[file].as_os_str().is_empty()
     }
 
     /// Takes units of pieces until there are none left. Run by every thread.
@@ -73,12 +103,13 @@ impl Create {
         }
     }
 
-    /// 20 bytes for each piece, once every thread is done.
-    pub(crate) fn finish(&self) -> Result<Vec<u8>, Trouble> {
+    /// What was found, once every thread is done.
+    pub(crate) fn finish(&self) -> Result<Hashes, Trouble> {
         // A file that holds no piece's bytes was not opened yet, but has to be there as well.
         if locked(&self.trouble).is_none() {
             for index in 0..self.paths.len() {
                 if self.layout.file_length(index) == 0
+                    && !self.is_pad(index)
                     && let Err(trouble) = self.open(index)
                 {
                     locked(&self.trouble).get_or_insert(trouble);
@@ -88,8 +119,30 @@ impl Create {
         }
         match locked(&self.trouble).take() {
             Some(trouble) => Err(trouble),
-            None => Ok(std::mem::take(&mut *locked(&self.sums))),
+            None => Ok(self.hashes(&locked(&self.sums))),
         }
+    }
+
+    fn hashes(&self, sums: &[Sums]) -> Hashes {
+        let mut hashes = Hashes::default();
+        if self.versions.v1 {
+            hashes.pieces = sums.iter().flat_map(|sums| sums.v1).collect();
+        }
+        for file in 0..if self.versions.v2 {
+            self.paths.len()
+        } else {
+            0
+        } {
+            let pieces = self.layout.pieces_of(file);
+            let pieces = &sums[pieces.start as usize..pieces.end as usize];
+            let layer: Vec<Sum256> = pieces.iter().map(|sums| sums.v2).collect();
+            let root = file_root(layer.clone(), self.layout.piece_length());
+            hashes.roots.push(root);
+            hashes
+                .layers
+                .push(if layer.len() > 1 { layer } else { Vec::new() });
+        }
+        hashes
     }
 
     fn try_run(&self) -> Result<(), Trouble> {
@@ -107,23 +160,22 @@ impl Create {
             let Ok(first) = claimed else {
                 return open.iter().try_for_each(|open| self.unchanged(open));
             };
-            let mut sums = Vec::with_capacity(unit * size_of::<Sum>());
-            let mut rest = first as u32..(first + unit).min(pieces) as u32;
-            self.will_need(&rest, &mut open)?;
-            while !rest.is_empty() {
-                let group = self.layout.equals(rest.clone(), LANES);
-                rest.start = group.end;
-                let size = self.layout.piece_size(group.start) as usize;
+            let claimed = first as u32..(first + unit).min(pieces) as u32;
+            self.will_need(&claimed, &mut open)?;
+            let claimed: Vec<u32> = claimed.collect();
+            let mut sums = Vec::with_capacity(claimed.len());
+            for group in claimed.chunks(LANES) {
+                let extents = group.iter().map(|&piece| Extent::new(&self.layout, piece));
                 let read = |lane: usize, offset: usize, into: &mut [u8]| {
-                    let start = self.layout.piece_offset(group.start + lane as u32);
+                    let start = self.layout.piece_offset(group[lane]);
                     self.read(start + offset as u64, into, &mut open)?;
                     Ok(true)
                 };
-                let group = side_by_side(group.len(), size, &mut scratch, read)?;
-                sums.extend(group.into_iter().flatten().flatten());
+                let extents: Vec<Extent> = extents.collect();
+                let group = hash_pieces(&extents, self.versions, &mut scratch, read)?;
+                sums.extend(group.into_iter().flatten());
             }
-            let at = first * size_of::<Sum>();
-            locked(&self.sums)[at..at + sums.len()].copy_from_slice(&sums);
+            locked(&self.sums)[first..first + sums.len()].copy_from_slice(&sums);
         }
     }
 
@@ -141,9 +193,13 @@ impl Create {
             });
         }
         for span in self.layout.spans(offset, into.len()) {
-            let file = self.handle(span.file, open)?;
             let (now, rest) = std::mem::take(&mut into).split_at_mut(span.length);
             into = rest;
+            if self.is_pad(span.file) {
+                now.fill(0);
+                continue;
+            }
+            let file = self.handle(span.file, open)?;
             let buffers = &mut [IoSliceMut::new(now)];
             platform::read_at(file, buffers, span.offset)
                 .map_err(|errno| self.trouble(span.file, errno))?;
@@ -158,7 +214,7 @@ impl Create {
         let start = self.layout.piece_offset(pieces.start);
         let length = self.layout.size(pieces) as usize;
         for span in self.layout.spans(start, length) {
-            if span.length >= WORTHWHILE {
+            if span.length >= WORTHWHILE && !self.is_pad(span.file) {
                 let file = self.handle(span.file, open)?;
                 platform::will_need(file, span.offset, span.length as u64);
             }

@@ -44,6 +44,10 @@ impl Layout {
         self.pieces
     }
 
+    pub(crate) fn piece_length(&self) -> u32 {
+        self.piece_length
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
@@ -69,12 +73,23 @@ impl Layout {
         end.saturating_sub(self.piece_offset(pieces.start))
     }
 
-    /// The first of `pieces`, at most `most`, that all have the same size.
-    pub(crate) fn equals(&self, pieces: Range<u32>, most: usize) -> Range<u32> {
-        let size = self.piece_size(pieces.start);
-        let same = |&piece: &u32| self.piece_size(piece) == size;
-        let count = pieces.clone().take_while(same).take(most).count();
-        pieces.start..pieces.start + count as u32
+    /// Does each piece lie in one file, at its start or after others of it, and in what pads it? So
+    /// version 2 torrents (BEP 52) lay out their stream.
+    pub(crate) fn is_aligned(&self, is_pad: impl Fn(usize) -> bool) -> bool {
+        (0..self.ends.len())
+            .filter(|&file| self.file_length(file) > 0)
+            .all(|file| {
+                let at_start = self
+                    .start(file)
+                    .is_multiple_of(u64::from(self.piece_length));
+                at_start != is_pad(file)
+            })
+    }
+
+    /// The pieces that start in a file: all of its pieces, if the layout is aligned.
+    pub(crate) fn pieces_of(&self, file: usize) -> Range<u32> {
+        let piece = |offset: u64| offset.div_ceil(u64::from(self.piece_length)) as u32;
+        piece(self.start(file))..piece(self.ends[file])
     }
 
     /// The files that `length` bytes at `offset` of the stream touch, in order.
@@ -158,9 +173,27 @@ mod tests {
         assert_eq!(sizes, [16, 16, 1, 0]);
         assert_eq!(layout.size(&(0..2)), 32);
         assert_eq!(layout.size(&(1..3)), 17);
-        assert_eq!(layout.equals(0..3, 3), 0..2);
-        assert_eq!(layout.equals(0..3, 1), 0..1);
-        assert_eq!(layout.equals(2..3, 3), 2..3);
+    }
+
+    #[test]
+    fn aligned_files_have_pieces_of_their_own() {
+        let layout = |lengths: &[u64]| Layout::new(lengths.iter().copied(), 16).unwrap();
+        let odd = |file| file % 2 == 1;
+        assert!(layout(&[20, 12, 0, 0, 16, 0, 3]).is_aligned(odd));
+        assert!(
+            !layout(&[20, 13, 3]).is_aligned(odd),
+            "a file that starts inside a piece"
+        );
+        assert!(
+            !layout(&[16, 16, 3]).is_aligned(odd),
+            "a piece of nothing but padding"
+        );
+        let layout = layout(&[20, 12, 0, 0, 16, 0, 3]);
+        assert_eq!(layout.pieces_of(0), 0..2);
+        assert_eq!(layout.pieces_of(1), 2..2);
+        assert_eq!(layout.pieces_of(2), 2..2);
+        assert_eq!(layout.pieces_of(4), 2..3);
+        assert_eq!(layout.pieces_of(6), 3..4);
     }
 
     #[test]

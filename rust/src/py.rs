@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 #[pyo3(name = "_native")]
 mod module {
     #[pymodule_export]
-    use super::create::{PyProgress, hash_files};
+    use super::create::{PyHashes, PyProgress, hash_files};
     #[pymodule_export]
     use super::disk::{PyDisk, PyStorage};
     #[pymodule_export]

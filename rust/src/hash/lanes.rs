@@ -3,19 +3,12 @@
 //! A round of SHA-1 needs the result of the round before it, so that one message keeps an x86 core's
 //! SHA unit busy less than half of the time. Rounds of other messages fit in between.
 
+use super::Block;
+
 /// Messages that are hashed side by side: more of them do not fit the registers.
 pub(crate) const LANES: usize = 3;
 
-pub(super) type State = [u32; 5];
-pub(super) type Block = [u8; 64];
-
-pub(super) const INITIAL: State = [
-    0x6745_2301,
-    0xEFCD_AB89,
-    0x98BA_DCFE,
-    0x1032_5476,
-    0xC3D2_E1F0,
-];
+type State = [u32; 5];
 
 /// Adds blocks to each state: as many for each, and at most `LANES` of them.
 pub(super) fn compress(states: &mut [State], blocks: &[&[Block]]) {
@@ -142,6 +135,7 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Algorithm, Sha1};
     use super::*;
 
     /// Not a test of time: `cargo test --release -- --ignored --nocapture lanes_speed` prints it.
@@ -155,7 +149,7 @@ mod tests {
             for lanes in 0..=LANES {
                 let start = std::time::Instant::now();
                 let mut bytes = 0;
-                let mut states = [INITIAL; LANES];
+                let mut states = [Sha1::INITIAL; LANES];
                 while start.elapsed().as_millis() < 300 {
                     if lanes == 0 {
                         sha1::block_api::compress(&mut states[0], parts[0]);

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::files::Fault;
-use crate::hash::{LANES, Scratch, side_by_side};
+use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
+use crate::hash::{LANES, Sum, Sum256, merkle};
 use crate::platform::{CANCELED, NOT_FOUND, TOO_SHORT};
 use crate::ring::Outcome;
 use crate::storage::Storage;
@@ -20,7 +21,7 @@ pub(crate) struct Unit(Range<u32>);
 pub(crate) struct Check {
     job: u64,
     storage: Arc<Storage>,
-    digests: Vec<u8>,
+    digests: Digests,
     todo: Vec<u8>,
     canceled: AtomicBool,
     progress: Mutex<Progress>,
@@ -35,25 +36,58 @@ struct Progress {
     ended: bool,
 }
 
+/// What the pieces should have.
+enum Digests {
+    V1(Vec<Sum>),
+    V2(Vec<Sum256>),
+}
+
+impl Digests {
+    /// 20 bytes a piece are version 1, 32 are version 2.
+    fn new(bytes: &[u8], pieces: usize) -> Option<Self> {
+        match (bytes.as_chunks(), bytes.as_chunks()) {
+            ((sums, []), _) if sums.len() == pieces => Some(Self::V1(sums.to_vec())),
+            (_, (sums, [])) if sums.len() == pieces => Some(Self::V2(sums.to_vec())),
+            _ => None,
+        }
+    }
+
+    fn versions(&self) -> Versions {
+        let v1 = matches!(self, Self::V1(_));
+        Versions { v1, v2: !v1 }
+    }
+
+    fn agree(&self, piece: u32, sums: &Sums) -> bool {
+        match self {
+            Self::V1(digests) => digests[piece as usize] == sums.v1,
+            Self::V2(digests) => digests[piece as usize] == sums.v2,
+        }
+    }
+}
+
 impl Check {
-    /// `digests` are 20 bytes a piece, `todo` is a bit a piece (wire order).
+    /// `digests` are 20 bytes a piece (SHA-1), or 32 (the roots of the pieces' Merkle trees, which
+    /// needs an aligned layout); `todo` is a bit a piece (wire order).
     pub(crate) fn new(
         storage: Arc<Storage>,
         job: u64,
         digests: &[u8],
         todo: &[u8],
     ) -> Result<Arc<Self>, &'static str> {
-        let pieces = storage.files.layout.pieces() as usize;
-        if digests.len() != pieces * 20 {
-            return Err("digests must be 20 bytes for each piece");
+        let files = &storage.files;
+        let pieces = files.layout.pieces() as usize;
+        let digests = Digests::new(digests, pieces)
+            .ok_or("digests must be 20 bytes for each piece, or 32 for each")?;
+        if digests.versions().v2 {
+            merkle::check(&files.layout, |file| files.is_pad(file))?;
         }
         if todo.len() != pieces.div_ceil(8) {
             return Err("todo must be one bit for each piece");
         }
-        storage.files.reopen();
+        files.reopen();
         let check = Arc::new(Self {
             job,
-            digests: digests.to_vec(),
+            digests,
             todo: todo.to_vec(),
             canceled: AtomicBool::new(false),
             progress: Mutex::default(),
@@ -144,30 +178,27 @@ impl Check {
         let mut scratch = Scratch::new();
         let start = files.layout.piece_offset(pieces.start);
         files.will_need(start, files.layout.size(&pieces) as usize);
-        let mut next = pieces.start;
-        while next < pieces.end {
-            let group = files.layout.equals(next..pieces.end, LANES);
-            let size = files.layout.piece_size(next) as usize;
+        for group in pieces.clone().collect::<Vec<_>>().chunks(LANES) {
             let read = |lane: usize, offset: usize, into: &mut [u8]| {
                 if self.canceled.load(Ordering::Acquire) {
                     return Err(Fault::of(CANCELED, "check"));
                 }
-                let start = files.layout.piece_offset(group.start + lane as u32);
+                let start = files.layout.piece_offset(group[lane]);
                 match files.read(start + offset as u64, vec![into], false) {
                     Ok(()) => Ok(true),
                     Err(fault) if [NOT_FOUND, TOO_SHORT].contains(&fault.errno) => Ok(false),
                     Err(fault) => Err(fault),
                 }
             };
-            let sums = side_by_side(group.len(), size, &mut scratch, read)?;
-            for (piece, sum) in group.clone().zip(sums) {
-                let digest = &self.digests[piece as usize * 20..][..20];
-                if sum.is_some_and(|sum| sum == digest) {
+            let extents = group.iter().map(|&piece| Extent::new(&files.layout, piece));
+            let extents: Vec<Extent> = extents.collect();
+            let sums = hash_pieces(&extents, self.digests.versions(), &mut scratch, read)?;
+            for (&piece, sums) in group.iter().zip(sums) {
+                if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
                     let index = (piece - pieces.start) as usize;
                     bits[index / 8] |= 0x80 >> (index % 8);
                 }
             }
-            next = group.end;
         }
         Ok(bits)
     }

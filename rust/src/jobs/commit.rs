@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
-use crate::hash::{Batch, Hasher, LANES, Sum};
+use crate::hash::{Batch, Hasher, LANES, Sha1, Sum};
 use crate::layout::Span;
 use crate::platform::{Access, CANCELED, Errno};
 use crate::ring::Outcome;
@@ -68,7 +68,7 @@ fn hash_together(pieces: &[(Arc<Storage>, u32)]) -> [Option<Known>; LANES] {
     if wholes.len() < 2 {
         return known;
     }
-    let mut batch = Batch::new(wholes.len());
+    let mut batch = Batch::<Sha1>::new(wholes.len());
     let bytes = wholes.iter().map(|(_, slot, length)| {
         // SAFETY: a committed slot has no writer any more.
         unsafe { &slot.bytes()[..*length as usize] }

@@ -10,7 +10,8 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::create::{Create, Progress, Trouble};
+use crate::create::{Create, Hashes, Progress, Trouble};
+use crate::hash::pieces::Versions;
 use crate::layout::Layout;
 
 /// How many bytes `hash_files` has hashed so far, for another thread to look at.
@@ -36,22 +37,54 @@ impl PyProgress {
     }
 }
 
-/// The SHA-1 of each piece of the files, back to back. Releases the GIL; Ctrl-C gets through.
+/// What `hash_files` found; what was not asked for is empty.
+#[pyclass(frozen, name = "Hashes", module = "swarm._native")]
+pub(crate) struct PyHashes(Hashes);
+
+#[pymethods]
+impl PyHashes {
+    /// Version 1: the SHA-1 of each piece, back to back.
+    #[getter]
+    fn pieces<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.pieces)
+    }
+
+    /// Version 2: the root of each file's Merkle tree; empty for files without bytes, and for pads.
+    #[getter]
+    fn roots<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        let roots = self.0.roots.iter();
+        let roots = roots.map(|root| PyBytes::new(py, root.as_ref().map_or(&[], |root| root)));
+        roots.collect()
+    }
+
+    /// Version 2: each file's piece layer, back to back; empty for files no longer than a piece.
+    #[getter]
+    fn layers<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        let layers = self.0.layers.iter();
+        let layers = layers.map(|layer| PyBytes::new(py, layer.as_flattened()));
+        layers.collect()
+    }
+}
+
+/// The hashes of files, in one pass for both versions. Releases the GIL; Ctrl-C gets through.
 #[pyfunction]
-#[pyo3(signature = (files, piece_length, threads, progress=None))]
-pub(crate) fn hash_files<'py>(
-    py: Python<'py>,
+#[pyo3(signature = (files, piece_length, threads, progress=None, *, v1=true, v2=false))]
+pub(crate) fn hash_files(
+    py: Python<'_>,
     files: Vec<(PathBuf, u64)>,
     piece_length: u32,
     threads: usize,
     progress: Option<&Bound<'_, PyProgress>>,
-) -> PyResult<Bound<'py, PyBytes>> {
+    v1: bool,
+    v2: bool,
+) -> PyResult<PyHashes> {
     const LOOK_AT_SIGNALS: Duration = Duration::from_millis(50);
     let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
         .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
     let progress = progress.map_or_else(Arc::default, |p| Arc::clone(&p.get().0));
     let paths = files.into_iter().map(|file| file.0).collect();
-    let create = Create::new(paths, layout, Arc::clone(&progress));
+    let create = Create::new(paths, layout, Versions { v1, v2 }, Arc::clone(&progress))
+        .map_err(PyValueError::new_err)?;
     let signal = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.clamp(1, 256))
             .map(|_| scope.spawn(|| create.run()))
@@ -74,7 +107,7 @@ pub(crate) fn hash_files<'py>(
     });
     signal?;
     match create.finish() {
-        Ok(sums) => Ok(PyBytes::new(py, &sums)),
+        Ok(hashes) => Ok(PyHashes(hashes)),
         Err(trouble) => Err(error(py, trouble)?),
     }
 }
