@@ -1,16 +1,15 @@
-//! Open files: a bounded cache of descriptors, and the torrent's stream over its files.
+//! The torrent's stream over its files.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use crate::layout::{Layout, Span};
+use crate::open_files::OpenFiles;
 use crate::platform::{self, Access, Errno};
-use crate::workers::locked;
 
 /// Bytes of one file from which on it pays to announce that they will be read.
 pub(crate) const WORTHWHILE: usize = 512 << 10;
@@ -46,87 +45,13 @@ impl Fault {
     }
 }
 
-/// Open files of all torrents, least recently used first out.
-pub(crate) struct Cache {
-    limit: usize,
-    books: Mutex<Books>,
-}
-
-#[derive(Default)]
-struct Books {
-    open: HashMap<(u64, usize), Entry>,
-    clock: u64,
-}
-
-struct Entry {
-    file: Arc<File>,
-    access: Access,
-    used: u64,
-}
-
-impl Cache {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            books: Mutex::default(),
-        }
-    }
-
-    fn get(&self, key: (u64, usize), access: Access) -> Option<Arc<File>> {
-        let mut books = locked(&self.books);
-        books.clock += 1;
-        let clock = books.clock;
-        let entry = books.open.get_mut(&key)?;
-        if access == Access::Write && entry.access == Access::Read {
-            return None;
-        }
-        entry.used = clock;
-        Some(Arc::clone(&entry.file))
-    }
-
-    fn put(&self, key: (u64, usize), file: &Arc<File>, access: Access) {
-        let mut books = locked(&self.books);
-        books.clock += 1;
-        let entry = Entry {
-            file: Arc::clone(file),
-            access,
-            used: books.clock,
-        };
-        books.open.insert(key, entry);
-        if books.open.len() > self.limit {
-            books.evict(1);
-        }
-    }
-
-    /// Closes every file of one torrent that no job is using.
-    fn forget(&self, id: u64) {
-        locked(&self.books).open.retain(|key, _| key.0 != id);
-    }
-}
-
-impl Books {
-    fn evict(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some(&oldest) = self
-                .open
-                .iter()
-                .min_by_key(|(_, entry)| entry.used)
-                .map(|(key, _)| key)
-            else {
-                return;
-            };
-            self.open.remove(&oldest);
-        }
-    }
-}
-
 /// The files of one torrent below its folder.
 pub(crate) struct Files {
     pub(crate) layout: Layout,
     pub(crate) writable: bool,
     root: PathBuf,
     paths: Vec<Vec<OsString>>,
-    cache: Arc<Cache>,
+    open: Arc<OpenFiles>,
     id: u64,
     /// The folder was there once: if it is gone now it is not made again (an unplugged disk).
     rooted: AtomicBool,
@@ -135,7 +60,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(
-        cache: Arc<Cache>,
+        open: Arc<OpenFiles>,
         id: u64,
         root: PathBuf,
         paths: Vec<Vec<OsString>>,
@@ -149,7 +74,7 @@ impl Files {
             writable,
             root,
             paths,
-            cache,
+            open,
             id,
         }
     }
@@ -167,12 +92,12 @@ impl Files {
     /// The open file, from the cache or from the disk.
     pub(crate) fn open(&self, file: usize, access: Access) -> Result<Arc<File>, Errno> {
         let key = (self.id, file);
-        if let Some(open) = self.cache.get(key, access) {
+        if let Some(open) = self.open.get(key, access) {
             return Ok(open);
         }
         let open = Arc::new(self.open_new(file, access)?);
         if !self.closed.load(Ordering::Acquire) {
-            self.cache.put(key, &open, access);
+            self.open.put(key, &open, access);
         }
         Ok(open)
     }
@@ -184,7 +109,7 @@ impl Files {
         };
         let open = match try_open() {
             Err(Errno(libc::EMFILE | libc::ENFILE)) => {
-                locked(&self.cache.books).evict(self.cache.limit / 2);
+                self.open.halve();
                 try_open()?
             }
             other => other?,
@@ -202,13 +127,13 @@ impl Files {
 
     /// Lets go of all descriptors, so that the next use looks at what the names mean now.
     pub(crate) fn reopen(&self) {
-        self.cache.forget(self.id);
+        self.open.forget(self.id);
     }
 
     /// Lets go of all descriptors for good; jobs under way finish with their own.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.cache.forget(self.id);
+        self.open.forget(self.id);
     }
 
     /// Writes at `offset` of the stream, one positioned write per file touched.

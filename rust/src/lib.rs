@@ -9,6 +9,7 @@ mod hash;
 mod jobs;
 mod layout;
 mod notify;
+mod open_files;
 mod platform;
 mod py;
 mod ring;

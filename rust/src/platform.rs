@@ -10,7 +10,8 @@ mod imp;
 mod imp;
 
 pub(crate) use imp::{
-    Map, open_below, open_plain, read_at, read_cached_at, still_there, will_need, write_at,
+    Map, descriptors, open_below, open_plain, read_at, read_cached_at, still_there, will_need,
+    write_at,
 };
 
 /// A C error number, as Python's `errno` module names it.

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::files::{Cache, Fault};
+use crate::files::Fault;
 use crate::hash::LANES;
 use crate::jobs::check::{Check, Unit};
 use crate::jobs::commit::run_pieces;
 use crate::jobs::read::Read;
-use crate::platform::{CANCELED, Errno};
+use crate::open_files::OpenFiles;
+use crate::platform::{self, CANCELED, Errno};
 use crate::ring::{Outcome, Ring};
 use crate::slot::{NoMemory, Pool, Slot};
 use crate::storage::Storage;
@@ -23,8 +24,10 @@ use crate::storage::Storage;
 /// Pieces that wait before a second thread takes some: until then the first one takes what has come
 /// meanwhile, side by side, and two threads do not fight over the lock of one file.
 const BEHIND: usize = 2 * LANES;
-/// Descriptors kept open for all torrents together.
-const OPEN_FILES: usize = 64;
+/// Files kept open for all torrents together: this part of what the process may open, so that
+/// peers have theirs, and at most so many.
+const OPEN_FILES_SHARE: usize = 8;
+const MOST_OPEN_FILES: usize = 512;
 
 /// A lock that a panicking thread cannot make useless: what it guards is kept consistent by jobs
 /// that turn a panic into an error.
@@ -42,7 +45,7 @@ pub(crate) fn guarded<T>(job: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fa
 pub(crate) struct Engine {
     pub(crate) ring: Ring,
     pub(crate) read_pool: Arc<Pool>,
-    pub(crate) cache: Arc<Cache>,
+    pub(crate) open_files: Arc<OpenFiles>,
     queues: Mutex<Queues>,
     ready: Condvar,
     sync_ready: Condvar,
@@ -79,10 +82,11 @@ impl Engine {
         threads: usize,
         read_memory: usize,
     ) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
+        let open_files = (platform::descriptors() / OPEN_FILES_SHARE).min(MOST_OPEN_FILES);
         let engine = Arc::new(Self {
             ring: Ring::new()?,
             read_pool: Pool::new(read_memory),
-            cache: Arc::new(Cache::new(OPEN_FILES)),
+            open_files: Arc::new(OpenFiles::new(open_files)),
             queues: Mutex::default(),
             ready: Condvar::new(),
             sync_ready: Condvar::new(),

@@ -217,3 +217,11 @@ pub(crate) fn still_there(file: &File) -> Result<(), Errno> {
         _ => Ok(()),
     }
 }
+
+/// How many descriptors this process may have open.
+pub(crate) fn descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}

@@ -75,8 +75,8 @@ impl PyDisk {
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
         let paths = files.into_iter().map(|file| file.0).collect();
         let engine = Arc::clone(&self.engine);
-        let cache = Arc::clone(&engine.cache);
-        let files = Files::new(cache, engine.next_id(), root, paths, layout, writable);
+        let open = Arc::clone(&engine.open_files);
+        let files = Files::new(open, engine.next_id(), root, paths, layout, writable);
         Ok(PyStorage(Storage::new(engine, files)))
     }
 
