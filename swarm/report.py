@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ._bits import Bits
 from .proto.metainfo import Metainfo
 
-FileState = Literal["good", "damaged", "short", "missing"]
+FileState = Literal["good", "damaged", "short", "long", "missing", "unreadable"]
+Found = int | Literal["missing", "unreadable"]
+"""What lies where a file of the torrent should be: its size in bytes, or why it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """One file. `good_bytes` are those within pieces that are right."""
+    """One file. `good_bytes` are those within pieces that are right.
+
+    `bad` are the ranges of the others, as (start, end) in bytes of this file, in order and merged. A
+    wrong byte makes its whole piece bad, so they also cover what shares a piece with it. `size` is
+    what lies on the disk, in bytes. A file that is too long may be right as far as it should go.
+    """
 
     path: str
     length: int
     good_bytes: int
     state: FileState
+    size: int | None = None
+    bad: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +45,82 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether all of the data is there and right."""
+        """Whether all of the data is there and right, and no file is longer than it should be."""
         return not self.bad_pieces and all(file.state == "good" for file in self.files)
 
 
-def report(meta: Metainfo, good: bytes, dest: Path) -> Report:
-    """Turns a bitfield of good pieces into a report by file. Looks at the files' sizes."""
-    have = Bits(meta.piece_count, good)
+def report(meta: Metainfo, good: bytes, found: Sequence[Found]) -> Report:
+    """Turns a bitfield of good pieces, and what lies where each file should be, into a report.
+
+    Its time grows with the number of files and of ranges, not with that of pieces.
+    """
+    size = meta.piece_length
+    runs = _bad_runs(good, meta.piece_count)
+    spans = [(first * size, end * size) for first, end in runs]
+    at = 0
     files = []
-    for file in meta.files:
+    for file, now in zip(meta.files, found, strict=True):
+        start, end = file.offset, file.offset + file.length
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
         if file.pad:
             continue
-        good_bytes = _good_bytes(meta, have, file.offset, file.length)
-        path = dest.joinpath(*file.path)
-        state: FileState = "good" if good_bytes == file.length else "damaged"
-        if state == "damaged" or not file.length:
-            size = path.stat().st_size if path.is_file() else None
-            if size is None:
-                state = "missing"
-            elif size < file.length:
-                state = "short"
-        files.append(FileReport("/".join(file.path), file.length, good_bytes, state))
-    bad = tuple(piece for piece in range(meta.piece_count) if not have[piece])
-    return Report(tuple(files), have.count, bad)
+        bad = []
+        for index in range(at, len(spans)):
+            if spans[index][0] >= end or start == end:
+                break
+            bad.append((max(spans[index][0], start) - start, min(spans[index][1], end) - start))
+        lost = sum(until - since for since, until in bad)
+        state: FileState
+        if not isinstance(now, int):
+            state = now
+        elif now != file.length:
+            state = "short" if now < file.length else "long"
+        else:
+            state = "damaged" if bad else "good"
+        there = now if isinstance(now, int) else None
+        path = "/".join(file.path)
+        files.append(FileReport(path, file.length, file.length - lost, state, there, tuple(bad)))
+    pieces = tuple(piece for first, end in runs for piece in range(first, end))
+    return Report(tuple(files), meta.piece_count - len(pieces), pieces)
 
 
-def _good_bytes(meta: Metainfo, have: Bits, offset: int, length: int) -> int:
-    if not length:
-        return 0
+def _bad_runs(good: bytes, count: int) -> list[tuple[int, int]]:
+    """Where the first `count` bits of a bitfield are not set: (first, end) of each run."""
+    bits = f"{int.from_bytes(good, 'big'):0{8 * len(good)}b}"
+    return [run.span() for run in re.compile("0+").finditer(bits, 0, count)]
+
+
+def look(meta: Metainfo, dest: Path) -> list[Found]:
+    """What lies at each file's place, in order. Nothing is opened; one `lstat` a file."""
+    return [0 if file.pad else _look(os.path.join(dest, *file.path)) for file in meta.files]
+
+
+def _look(path: str) -> Found:
+    try:
+        now = os.lstat(path)
+    except PermissionError:
+        return "unreadable"
+    except (OSError, ValueError):
+        return "missing"
+    if not stat.S_ISREG(now.st_mode):
+        return "missing"
+    everyone = now.st_mode & 0o444 == 0o444  # which saves asking for each of many files
+    return now.st_size if everyone or os.access(path, os.R_OK) else "unreadable"
+
+
+def worth_reading(meta: Metainfo, found: Sequence[Found]) -> bytes:
+    """A bitfield of the pieces whose bytes are all there, so that they may be right."""
+    marks = bytearray(b"1") * meta.piece_count
     size = meta.piece_length
-    end = offset + length
-    good = 0
-    for piece in range(offset // size, (end - 1) // size + 1):
-        if have[piece]:
-            good += min(end, (piece + 1) * size) - max(offset, piece * size)
-    return good
+    for file, now in zip(meta.files, found, strict=True):
+        there = now if isinstance(now, int) else 0
+        if there < file.length and not file.pad:
+            first = (file.offset + there) // size
+            end = (file.offset + file.length - 1) // size + 1
+            marks[first:end] = b"0" * (end - first)
+    marks += b"0" * (-len(marks) % 8)
+    return int(marks, 2).to_bytes(len(marks) // 8, "big")
 
 
 async def verify(
@@ -80,18 +131,29 @@ async def verify(
 ) -> Report:
     """Hashes what is in `dest` against the torrent, changing nothing.
 
-    `progress` is called with pieces checked and pieces in all. Raises `StorageError` for what cannot
-    be read; what is missing or damaged is in the report.
+    `progress` is called with pieces checked and pieces in all; those of which bytes are missing count
+    as checked from the start. Raises `StorageError` when reading fails; what is missing, damaged or
+    not ours to read is in the report.
     """
     from .store.disk import Disk
 
     where = Path(dest).expanduser().absolute()
+    found = await asyncio.to_thread(look, meta, where)
+    todo = worth_reading(meta, found)
+    count = meta.piece_count
+    lost = count - int.from_bytes(todo, "big").bit_count()
+
+    def count_on(checked: int, _: int) -> None:
+        if progress is not None:
+            progress(lost + checked, count)
+
+    count_on(0, count)
     disk = Disk(threads=max(2, os.cpu_count() or 1), read_memory=1 << 20)
     disk.attach(asyncio.get_running_loop())
     try:
         storage = disk.open(meta, where, writable=False)
-        good = await storage.check(None, progress)
+        good = await storage.check(todo, count_on)
         await storage.close()
     finally:
         await disk.aclose()
-    return await asyncio.to_thread(report, meta, good, where)
+    return await asyncio.to_thread(report, meta, good, found)

@@ -12,7 +12,7 @@ from ._bits import Bits
 from .claims import Claims
 from .errors import StorageError
 from .net.peer import Frames
-from .report import Report, report
+from .report import Report, look, report
 from .store.disk import Storage, Verdict
 from .turns import through
 
@@ -55,7 +55,8 @@ class Storing:
         elif verify is True:
             await through(asyncio.to_thread(self._claims.forget))
             await self._check(self._storage, None)
-            self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), self._dest)
+            found = await asyncio.to_thread(look, self._meta, self._dest)
+            self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
         else:
             claimed = await asyncio.to_thread(self._claims.load)
             self._adopt(claimed.trusted)

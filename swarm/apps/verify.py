@@ -12,9 +12,13 @@ from swarm.units import format_size
 from . import options
 from .command import Command
 from .exits import Exit, Quit
-from .output import Step, display, escape, record
+from .output import display, escape, record
+from .pace import Pace
 from .run import run
 from .source import home_of, load
+
+SHOWN_RANGES = 3
+"""Bad ranges of a file that people are told, of those that there are."""
 
 
 @click.command("verify", cls=Command)
@@ -30,7 +34,8 @@ from .source import home_of, load
 def command(torrent: str, path: Path, quiet: bool, as_json: bool) -> None:
     """Check the data in a folder against TORRENT, piece by piece.
 
-    Prints each file that is not as it should be. Ends with 6 when there is one.
+    Prints each file that is not as it should be, and the ranges in it that are bad, in bytes.
+    Changes nothing. Ends with 6 when there is such a file.
     """
     meta = load(torrent)
     home = home_of(meta, path.absolute())
@@ -40,34 +45,56 @@ def command(torrent: str, path: Path, quiet: bool, as_json: bool) -> None:
 async def verify(meta: swarm.Metainfo, home: Path, *, quiet: bool, as_json: bool) -> None:
     """Checks and reports. Raises `Quit` when anything is damaged or missing."""
     with display(quiet=quiet, as_json=as_json) as shown:
-
-        def progress(done: int, total: int) -> None:
-            shown.show(Step(name=meta.name, state="checking", progress=done / max(total, 1)))
-
-        report = await swarm.verify(meta, home, progress=progress)
-    good = sum(file.good_bytes for file in report.files)
+        pace = Pace(shown, meta.name, "checking", meta.length)
+        report = await swarm.verify(meta, home, progress=pace)
     if as_json:
-        for file in report.files:
-            path = str(file.path)
-            facts = {"path": path, "length": file.length, "good_bytes": file.good_bytes}
-            record("file", **facts, state=file.state)
-        record(
-            "done",
-            name=meta.name,
-            infohash=str(meta.infohash),
-            ok=report.ok,
-            length=meta.length,
-            good_bytes=good,
-            good_pieces=report.good_pieces,
-            bad_pieces=list(report.bad_pieces),
-        )
+        tell_scripts(meta, report)
     else:
         for file in report.files:
             if file.state != "good":
-                print(f"{file.state}\t{escape(str(file.path))}")
+                print("\t".join((file.state, escape(file.path), *wrong(file))))
     if not report.ok:
         bad = sum(file.state != "good" for file in report.files)
         share = f"{bad} of {len(report.files)} files, {len(report.bad_pieces)} pieces"
         raise Quit(Exit.DAMAGED, f"{meta.name} is not as the torrent says: {share}")
     if not as_json and not quiet:
         print(f"good\t{escape(meta.name)}\t{format_size(meta.length)}")
+
+
+def wrong(file: swarm.FileReport) -> list[str]:
+    """What people are told of a file that is not as it should be: columns of text."""
+    columns = []
+    if file.state == "short":
+        columns.append(f"{file.size} of {file.length} bytes")
+    elif file.state == "long" and file.size is not None:
+        columns.append(f"{file.size - file.length} bytes too many")
+    if file.bad and file.size is not None:
+        ranges = ", ".join(f"{start}-{end}" for start, end in file.bad[:SHOWN_RANGES])
+        more = len(file.bad) - SHOWN_RANGES
+        rest = f" and {more} more" if more > 0 else ""
+        columns.append(f"{format_size(file.length - file.good_bytes)} bad: {ranges}{rest}")
+    return columns
+
+
+def tell_scripts(meta: swarm.Metainfo, report: swarm.Report) -> None:
+    """A record for each file, and one for the whole."""
+    for file in report.files:
+        record(
+            "file",
+            path=file.path,
+            state=file.state,
+            length=file.length,
+            size=file.size,
+            good_bytes=file.good_bytes,
+            bad=file.bad,
+        )
+    record(
+        "done",
+        name=meta.name,
+        infohash=str(meta.infohash),
+        ok=report.ok,
+        length=meta.length,
+        good_bytes=sum(file.good_bytes for file in report.files),
+        good_pieces=report.good_pieces,
+        bad_pieces=report.bad_pieces,
+    )

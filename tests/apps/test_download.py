@@ -222,32 +222,6 @@ def test_a_stopped_download_resumes(programs: Programs, seeded: Seeded) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["downloaded"] < 400_000
 
 
-def test_verify_tells_which_file_is_damaged(programs: Programs, orphan: Path) -> None:
-    good = programs.run("verify", orphan, "--path", "data")
-    assert (good.returncode, good.stdout.split(b"\t")[0]) == (0, b"good"), good.stderr
-    inside = programs.run("verify", orphan, "--path", "data/sample", "--quiet")
-    assert (inside.returncode, inside.stdout) == (0, b"")
-
-    with (programs.folder / "data/sample/b/c.bin").open("r+b") as file:
-        file.seek(150_000)
-        file.write(b"\0\0\0\0")
-    (programs.folder / "data/sample/a.txt").unlink()
-    bad = programs.run("verify", orphan, "--path", "data")
-    assert bad.returncode == 6, bad.stderr
-    told = dict(reversed(line.split("\t")) for line in bad.stdout.decode().splitlines())
-    states = {Path(path).name: state for path, state in told.items()}
-    assert states.pop("c.bin") == "damaged"
-    assert states.pop("a.txt") == "missing"
-
-    as_json = programs.run("verify", orphan, "--path", "data", "--json", "--quiet")
-    assert as_json.returncode == 6
-    records = [json.loads(line) for line in as_json.stdout.splitlines()]
-    kinds = [record["type"] for record in records]
-    assert kinds == ["file"] * len(FILES) + ["done", "error"]
-    assert records[-2]["ok"] is False
-    assert records[-1]["code"] == 6
-
-
 def test_seeding_what_is_not_there_is_6(programs: Programs, orphan: Path) -> None:
     nowhere = programs.run("seed", orphan, "--path", ".", *LISTEN)
     assert nowhere.returncode == 6
