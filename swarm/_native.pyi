@@ -9,9 +9,10 @@ Completions are tuples, each beginning with the job's number and what happened:
     (job, "checked", first, ok_bits, count)     progress of a check: pieces first..first+count
     (job, "check-done",)
     (job, "synced",)
+    (job, "changed",)
     (job, "error", errno, file_index, offset, operation)
 
-Each commit, read and sync ends with exactly one of them; a check with "check-done" or "error". The
+Each commit, read, sync and change ends with exactly one of them; a check with "check-done" or "error". The
 errno is ECANCELED for what was cancelled or forgotten, ENODATA for a file that ends too early,
 ELOOP for a symlink below the folder, EISDIR or EOPNOTSUPP for what is not a regular file.
 """
@@ -65,8 +66,18 @@ class Disk:
         files: Sequence[tuple[Sequence[str], int]],
         piece_length: int,
         writable: bool,
+        *,
+        part_names: Sequence[str | None] | None = None,
+        make_parts: bool = False,
+        aside: tuple[str | PathLike[str], Sequence[str]] | None = None,
+        unwanted: Sequence[int] = (),
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
+
+        A file is looked for under its final name, then under its part name, and made, at the first
+        write, under the latter with `make_parts`. The bytes of files that are `unwanted` (ascending)
+        and not there are kept in the file `aside` (folder, path below it), each at its offset in the
+        torrent; without `aside` every file is wanted.
 
         An empty path makes a pad file (BEP 47): zeros that are never on the disk. Files and folders
         are made at the first write, files without bytes at the first write or sync.
@@ -113,6 +124,9 @@ class Storage:
 
     def sync(self, job: int) -> None:
         """Make durable what was written since the last sync. A file that failed once keeps failing."""
+
+    def finish(self, job: int, files: Sequence[int]) -> None:
+        """Give files that are complete their final names. EEXIST where something else has such a name."""
 
     def close(self) -> None:
         """Let go of the files. Queued jobs still finish."""

@@ -1,15 +1,14 @@
 //! The torrent's stream over its files.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::IoSliceMut;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::layout::{Layout, Span};
 use crate::open_files::OpenFiles;
-use crate::platform::{self, Access, Errno};
+use crate::places::{Place, Places, Shared};
+use crate::platform::{self, Access, Errno, NOT_FOUND};
 
 /// Bytes of one file from which on it pays to announce that they will be read.
 pub(crate) const WORTHWHILE: usize = 512 << 10;
@@ -34,6 +33,16 @@ impl Fault {
         }
     }
 
+    /// A fault that concerns a file, and no place in it.
+    pub(crate) fn whole(file: usize, operation: &'static str) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self {
+            errno,
+            file,
+            offset: 0,
+            operation,
+        }
+    }
+
     /// A fault that concerns no file in particular.
     pub(crate) fn of(errno: Errno, operation: &'static str) -> Self {
         Self {
@@ -45,16 +54,23 @@ impl Fault {
     }
 }
 
-/// The files of one torrent below its folder.
+/// A file in use: it stays where it is for as long as this lives.
+pub(crate) struct Used<'a> {
+    pub(crate) file: Arc<File>,
+    /// Where in it the torrent's file begins: above zero where its bytes are kept aside.
+    pub(crate) start: u64,
+    /// Which place it is.
+    pub(crate) place: usize,
+    _held: (Shared<'a>, Option<Shared<'a>>),
+}
+
+/// The files of one torrent.
 pub(crate) struct Files {
     pub(crate) layout: Layout,
+    pub(crate) places: Places,
     pub(crate) writable: bool,
-    root: PathBuf,
-    paths: Vec<Vec<OsString>>,
     open: Arc<OpenFiles>,
     id: u64,
-    /// The folder was there once: if it is gone now it is not made again (an unplugged disk).
-    rooted: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -62,18 +78,15 @@ impl Files {
     pub(crate) fn new(
         open: Arc<OpenFiles>,
         id: u64,
-        root: PathBuf,
-        paths: Vec<Vec<OsString>>,
+        places: Places,
         layout: Layout,
         writable: bool,
     ) -> Self {
         Self {
-            rooted: AtomicBool::new(root.is_dir()),
             closed: AtomicBool::new(false),
             layout,
+            places,
             writable,
-            root,
-            paths,
             open,
             id,
         }
@@ -81,48 +94,69 @@ impl Files {
 
     /// How many files there are.
     pub(crate) fn count(&self) -> usize {
-        self.paths.len()
+        self.layout.files()
     }
 
-    /// A pad file (BEP 47) has no path: its bytes are zeros, and it is never on the disk.
+    /// A pad file (BEP 47) is never on the disk: its bytes are zeros.
     pub(crate) fn is_pad(&self, file: usize) -> bool {
-        self.paths[file].is_empty()
+        self.places.is_pad(file)
     }
 
-    /// The open file, from the cache or from the disk.
-    pub(crate) fn open(&self, file: usize, access: Access) -> Result<Arc<File>, Errno> {
-        let key = (self.id, file);
+    /// The file where it is now, open. With `now`, fails (EAGAIN) rather than wait for a change.
+    pub(crate) fn take(&self, file: usize, access: Access, now: bool) -> Result<Used<'_>, Errno> {
+        let held = self.places.hold(file, now)?;
+        if let Some(open) = self.open(file, &held, access)? {
+            return Ok(Used {
+                file: open,
+                start: 0,
+                place: file,
+                _held: (held, None),
+            });
+        }
+        let place = self.places.aside().ok_or(NOT_FOUND)?;
+        let aside = self.places.hold(place, now)?;
+        let open = self.open(place, &aside, access)?.ok_or(NOT_FOUND)?;
+        Ok(Used {
+            file: open,
+            start: self.layout.file_offset(file),
+            place,
+            _held: (held, Some(aside)),
+        })
+    }
+
+    /// The file at a place, from the cache or from the disk; `None` where its bytes are kept aside.
+    fn open(&self, at: usize, place: &Place, access: Access) -> Result<Option<Arc<File>>, Errno> {
+        let key = (self.id, at);
         if let Some(open) = self.open.get(key, access) {
-            return Ok(open);
+            return Ok(Some(open));
         }
-        let open = Arc::new(self.open_new(file, access)?);
-        if !self.closed.load(Ordering::Acquire) {
-            self.open.put(key, &open, access);
-        }
-        Ok(open)
-    }
-
-    fn open_new(&self, file: usize, access: Access) -> Result<File, Errno> {
-        let try_open = || {
-            let make_root = !self.rooted.load(Ordering::Acquire);
-            platform::open_below(&self.root, &self.paths[file], access, make_root)
-        };
-        let open = match try_open() {
+        let found = match self.places.open(at, place, access) {
             Err(Errno(libc::EMFILE | libc::ENFILE)) => {
                 self.open.halve();
-                try_open()?
+                self.places.open(at, place, access)?
             }
             other => other?,
         };
-        if access == Access::Write {
-            self.rooted.store(true, Ordering::Release);
-            let length = self.layout.file_length(file);
+        let Some(open) = found.map(Arc::new) else {
+            return Ok(None);
+        };
+        if access == Access::Write && at < self.count() {
+            let length = self.layout.file_length(at);
             if open.metadata()?.len() > length {
                 // Whatever was here is being overwritten, and the end of it is no part of the torrent.
                 open.set_len(length)?;
             }
         }
-        Ok(open)
+        if !self.closed.load(Ordering::Acquire) {
+            self.open.put(key, &open, access);
+        }
+        Ok(Some(open))
+    }
+
+    /// The file at a place, open to be synced.
+    pub(crate) fn open_place(&self, at: usize) -> Result<Arc<File>, Errno> {
+        let place = self.places.hold(at, false)?;
+        self.open(at, &place, Access::Read)?.ok_or(NOT_FOUND)
     }
 
     /// Lets go of all descriptors, so that the next use looks at what the names mean now.
@@ -149,11 +183,12 @@ impl Files {
             if self.is_pad(span.file) {
                 continue;
             }
-            let file = self
-                .open(span.file, Access::Write)
+            let used = self
+                .take(span.file, Access::Write, false)
                 .map_err(Fault::at(span, "open"))?;
-            touched(span.file);
-            platform::write_at(&file, now, span.offset).map_err(Fault::at(span, "write"))?;
+            touched(used.place);
+            platform::write_at(&used.file, now, used.start + span.offset)
+                .map_err(Fault::at(span, "write"))?;
         }
         Ok(())
     }
@@ -163,9 +198,9 @@ impl Files {
         for span in self.layout.spans(offset, length) {
             if span.length >= WORTHWHILE
                 && !self.is_pad(span.file)
-                && let Ok(file) = self.open(span.file, Access::Read)
+                && let Ok(used) = self.take(span.file, Access::Read, false)
             {
-                platform::will_need(&file, span.offset, span.length as u64);
+                platform::will_need(&used.file, used.start + span.offset, span.length as u64);
             }
         }
     }
@@ -185,13 +220,14 @@ impl Files {
                 now.iter_mut().for_each(|buffer| buffer.fill(0));
                 continue;
             }
-            let file = self
-                .open(span.file, Access::Read)
+            let used = self
+                .take(span.file, Access::Read, cached)
                 .map_err(Fault::at(span, "open"))?;
+            let at = used.start + span.offset;
             let done = if cached {
-                platform::read_cached_at(&file, &mut now, span.offset)
+                platform::read_cached_at(&used.file, &mut now, at)
             } else {
-                platform::read_at(&file, &mut now, span.offset)
+                platform::read_at(&used.file, &mut now, at)
             };
             done.map_err(Fault::at(span, "read"))?;
         }

@@ -52,8 +52,13 @@ impl Layout {
         self.ends.last().copied().unwrap_or(0)
     }
 
+    /// How many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.ends.len()
+    }
+
     pub(crate) fn file_length(&self, file: usize) -> u64 {
-        self.ends[file] - self.start(file)
+        self.ends[file] - self.file_offset(file)
     }
 
     /// Where a piece starts in the stream.
@@ -80,7 +85,7 @@ impl Layout {
             .filter(|&file| self.file_length(file) > 0)
             .all(|file| {
                 let at_start = self
-                    .start(file)
+                    .file_offset(file)
                     .is_multiple_of(u64::from(self.piece_length));
                 at_start != is_pad(file)
             })
@@ -89,7 +94,7 @@ impl Layout {
     /// The pieces that start in a file: all of its pieces, if the layout is aligned.
     pub(crate) fn pieces_of(&self, file: usize) -> Range<u32> {
         let piece = |offset: u64| offset.div_ceil(u64::from(self.piece_length)) as u32;
-        piece(self.start(file))..piece(self.ends[file])
+        piece(self.file_offset(file))..piece(self.ends[file])
     }
 
     /// The files that `length` bytes at `offset` of the stream touch, in order.
@@ -103,7 +108,7 @@ impl Layout {
                 let take = (end - at).min(left);
                 let span = Span {
                     file: index,
-                    offset: at - self.start(index),
+                    offset: at - self.file_offset(index),
                     length: take as usize,
                 };
                 at += take;
@@ -119,7 +124,8 @@ impl Layout {
         })
     }
 
-    fn start(&self, file: usize) -> u64 {
+    /// Where a file starts in the stream.
+    pub(crate) fn file_offset(&self, file: usize) -> u64 {
         if file == 0 { 0 } else { self.ends[file - 1] }
     }
 }

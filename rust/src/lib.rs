@@ -10,6 +10,7 @@ mod jobs;
 mod layout;
 mod notify;
 mod open_files;
+mod places;
 mod platform;
 mod py;
 mod ring;

@@ -9,10 +9,15 @@ mod imp;
 #[path = "platform/windows.rs"]
 mod imp;
 
-pub(crate) use imp::{
-    Map, descriptors, open_below, open_plain, read_at, read_cached_at, still_there, will_need,
-    write_at,
-};
+#[cfg(unix)]
+#[path = "platform/unix_folder.rs"]
+mod folder;
+#[cfg(windows)]
+#[path = "platform/windows_folder.rs"]
+mod folder;
+
+pub(crate) use folder::{Folder, open_plain};
+pub(crate) use imp::{Map, descriptors, read_at, read_cached_at, still_there, will_need, write_at};
 
 /// A C error number, as Python's `errno` module names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +32,17 @@ pub(crate) const NOT_FOUND: Errno = Errno(libc::ENOENT);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
-    /// Read and write; the file and the folders above it are made when they are missing.
     Write,
+}
+
+/// Which folders may be made on the way to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Make {
+    Nothing,
+    /// Those below the root.
+    Folders,
+    /// The root as well.
+    Root,
 }
 
 impl From<std::io::Error> for Errno {

@@ -38,6 +38,7 @@ pub(crate) enum Outcome {
     },
     CheckDone,
     Synced,
+    Changed,
     Error(Fault),
 }
 

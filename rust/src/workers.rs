@@ -1,7 +1,8 @@
 //! The threads, and the queues they take their tasks from.
 //!
 //! Commits and reads take turns; every eighth task is a unit of a check, if there is one, and
-//! checks fill whatever time is left. Syncs wait for the device, so they have a thread of their own.
+//! checks fill whatever time is left. Changes of names are short, and go first. Syncs wait for the
+//! device, so they have a thread of their own.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 
 use crate::files::Fault;
 use crate::hash::LANES;
+use crate::jobs::change::Change;
 use crate::jobs::check::{Check, Unit};
 use crate::jobs::commit::run_pieces;
 use crate::jobs::read::Read;
@@ -58,6 +60,7 @@ struct Queues {
     pieces: VecDeque<(Arc<Storage>, u32)>,
     reads: VecDeque<Read>,
     checks: VecDeque<Arc<Check>>,
+    changes: VecDeque<Change>,
     syncs: VecDeque<(Arc<Storage>, u64)>,
     turn: u8,
     idle: usize,
@@ -70,6 +73,7 @@ enum Task {
     Pieces(Vec<(Arc<Storage>, u32)>),
     Read(Read, Result<Slot, NoMemory>),
     Check(Arc<Check>, Unit),
+    Change(Change),
     Sync(Arc<Storage>, u64),
 }
 
@@ -140,6 +144,10 @@ impl Engine {
 
     pub(crate) fn read(&self, read: Read) -> Result<(), Closed> {
         self.push(|queues| queues.reads.push_back(read))
+    }
+
+    pub(crate) fn change(&self, change: Change) -> Result<(), Closed> {
+        self.push(|queues| queues.changes.push_back(change))
     }
 
     pub(crate) fn check(&self, check: Arc<Check>) -> Result<(), Closed> {
@@ -275,6 +283,7 @@ impl Engine {
             Task::Pieces(pieces) => run_pieces(pieces),
             Task::Read(read, slot) => self.ring.push(read.job, read.run(slot)),
             Task::Check(check, unit) => check.run(unit),
+            Task::Change(change) => self.ring.push(change.job, change.run()),
             Task::Sync(storage, job) => {
                 let outcome = match guarded(|| storage.run_sync()) {
                     Ok(()) => Outcome::Synced,
@@ -289,6 +298,9 @@ impl Engine {
 impl Queues {
     /// The next task that can run now.
     fn next(&mut self, pool: &Arc<Pool>) -> Option<Task> {
+        if let Some(change) = self.changes.pop_front() {
+            return Some(Task::Change(change));
+        }
         self.turn = (self.turn + 1) % 8;
         if self.turn == 0
             && let task @ Some(_) = self.next_check()

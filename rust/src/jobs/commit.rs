@@ -8,8 +8,7 @@ use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
 use crate::hash::{Batch, Hasher, LANES, Sha1, Sum};
-use crate::layout::Span;
-use crate::platform::{Access, CANCELED, Errno};
+use crate::platform::{Access, CANCELED};
 use crate::ring::Outcome;
 use crate::slot::Slot;
 use crate::storage::Storage;
@@ -241,14 +240,10 @@ impl Storage {
             return Ok(());
         }
         for file in 0..self.files.count() {
-            if self.files.layout.file_length(file) == 0 && !self.files.is_pad(file) {
-                let place = Span {
-                    file,
-                    offset: 0,
-                    length: 0,
-                };
-                let made: Result<_, Errno> = self.files.open(file, Access::Write);
-                made.map_err(Fault::at(place, "open"))?;
+            let files = &self.files;
+            if files.layout.file_length(file) == 0 && files.places.is_wanted(file) {
+                let made = files.take(file, Access::Write, false);
+                made.map_err(Fault::whole(file, "open"))?;
             }
         }
         self.empties_made.store(true, Ordering::Release);

@@ -1,8 +1,7 @@
 //! Sync: what was written becomes durable.
 
 use crate::files::Fault;
-use crate::layout::Span;
-use crate::platform::{Access, Errno};
+use crate::platform::Errno;
 use crate::storage::Storage;
 use crate::workers::locked;
 
@@ -19,21 +18,16 @@ impl Storage {
                 locked(&self.dirt).lost.insert(file, errno);
             }
         }
-        match locked(&self.dirt).lost.first_key_value() {
-            None => Ok(()),
-            Some((&file, &errno)) => Err(Fault::at(
-                Span {
-                    file,
-                    offset: 0,
-                    length: 0,
-                },
-                "sync",
-            )(errno)),
+        if let Some((&file, &errno)) = locked(&self.dirt).lost.first_key_value() {
+            return Err(Fault::whole(file, "sync")(errno));
         }
+        let names = self.files.places.sync();
+        names.map_err(|(file, errno)| Fault::whole(file, "sync")(errno))
     }
 
-    fn sync_file(&self, file: usize) -> Result<(), Errno> {
-        let open = self.files.open(file, Access::Read)?;
+    /// Does not hold the place meanwhile: the device may take its time, and changes must not wait.
+    fn sync_file(&self, place: usize) -> Result<(), Errno> {
+        let open = self.files.open_place(place)?;
         open.sync_data()?;
         crate::platform::still_there(&open)
     }

@@ -1,92 +1,19 @@
 //! Linux, and its twins for the other Unix systems.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat};
+use rustix::fs::fstat;
 use rustix::io::Errno as Code;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use super::{Access, Errno};
+use super::Errno;
 
 impl From<Code> for Errno {
     fn from(code: Code) -> Self {
         Self(code.raw_os_error())
-    }
-}
-
-/// Walking through a folder needs no right to list it; only Linux can say so.
-#[cfg(target_os = "linux")]
-const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-#[cfg(not(target_os = "linux"))]
-const WALK: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
-
-/// Opens `root`/`parts`. Symlinks are followed up to `root` and refused (ELOOP) below it; whatever is
-/// not a regular file is refused without waiting for it. `make_root` allows to create `root` as well.
-pub(crate) fn open_below(
-    root: &Path,
-    parts: &[OsString],
-    access: Access,
-    make_root: bool,
-) -> Result<File, Errno> {
-    let (name, folders) = parts.split_last().ok_or(Errno(libc::EINVAL))?;
-    let mut folder = match openat(CWD, root, WALK, Mode::empty()) {
-        Err(Code::NOENT) if access == Access::Write && make_root => {
-            std::fs::create_dir_all(root)?;
-            openat(CWD, root, WALK, Mode::empty())?
-        }
-        other => other?,
-    };
-    for part in folders {
-        folder = match enter(&folder, part) {
-            Err(Errno(libc::ENOENT)) if access == Access::Write => {
-                match mkdirat(&folder, part.as_os_str(), Mode::from_raw_mode(0o777)) {
-                    Ok(()) | Err(Code::EXIST) => enter(&folder, part)?,
-                    Err(code) => return Err(code.into()),
-                }
-            }
-            other => other?,
-        };
-    }
-    let kind = match access {
-        Access::Read => OFlags::RDONLY,
-        Access::Write => OFlags::RDWR | OFlags::CREATE,
-    };
-    let file = openat(
-        &folder,
-        name.as_os_str(),
-        kind | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
-        Mode::from_raw_mode(0o666),
-    )?;
-    regular(file)
-}
-
-/// Opens a file that the user named, for reading: symlinks are followed, but only a regular file will do.
-pub(crate) fn open_plain(path: &Path) -> Result<File, Errno> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    regular(openat(CWD, path, flags, Mode::empty())?)
-}
-
-fn enter(folder: &OwnedFd, part: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(folder, part, WALK | OFlags::NOFOLLOW, Mode::empty()).map_err(|code| {
-        // Linux answers ENOTDIR for a symlink here; what is wrong with it is that it is one.
-        let stat = statat(folder, part, AtFlags::SYMLINK_NOFOLLOW);
-        match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Ok(FileType::Symlink) => Errno(libc::ELOOP),
-            _ => code.into(),
-        }
-    })
-}
-
-fn regular(file: OwnedFd) -> Result<File, Errno> {
-    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(File::from(file)),
-        FileType::Directory => Err(Errno(libc::EISDIR)),
-        _ => Err(Errno(libc::EOPNOTSUPP)),
     }
 }
 

@@ -1,66 +1,14 @@
 //! The plain twin: no page-cache reads, and symlinks are looked for before the file is opened.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, IoSliceMut};
+use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::windows::fs::FileExt;
-use std::path::Path;
 use std::ptr::NonNull;
 
-use super::{Access, Errno};
+use super::Errno;
 
 const PAGE: usize = 4096;
-
-/// Opens `root`/`parts`; symlinks and reparse points below `root` are refused (ELOOP).
-pub(crate) fn open_below(
-    root: &Path,
-    parts: &[OsString],
-    access: Access,
-    make_root: bool,
-) -> Result<File, Errno> {
-    if access == Access::Write && make_root {
-        std::fs::create_dir_all(root)?;
-    }
-    let mut path = root.to_path_buf();
-    for (depth, part) in parts.iter().enumerate() {
-        path.push(part);
-        match std::fs::symlink_metadata(&path) {
-            Ok(found) if found.is_symlink() => return Err(Errno(libc::ELOOP)),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound && access == Access::Write => {
-                if depth + 1 < parts.len() {
-                    std::fs::create_dir(&path)?;
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let write = access == Access::Write;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(write)
-        .create(write)
-        .truncate(false)
-        .open(&path)?;
-    regular(file)
-}
-
-/// Opens a file that the user named, for reading.
-pub(crate) fn open_plain(path: &Path) -> Result<File, Errno> {
-    regular(File::open(path)?)
-}
-
-fn regular(file: File) -> Result<File, Errno> {
-    let kind = file.metadata()?.file_type();
-    if kind.is_file() {
-        Ok(file)
-    } else if kind.is_dir() {
-        Err(Errno(libc::EISDIR))
-    } else {
-        Err(Errno(libc::EOPNOTSUPP))
-    }
-}
 
 /// Fills all of `buffers` from `offset` on, or fails: `TOO_SHORT` where the file ends before.
 pub(crate) fn read_at(

@@ -14,10 +14,12 @@ use super::slot::PySlot;
 use crate::files::Files;
 use crate::frames;
 use crate::hash::Sum;
+use crate::jobs::change::{Change, What};
 use crate::jobs::check::Check;
 use crate::jobs::commit::{Part, Refused};
 use crate::jobs::read::Read;
 use crate::layout::Layout;
+use crate::places::{Home, Place, Places, Root};
 use crate::ring::{Completion, Outcome};
 use crate::storage::Storage;
 use crate::workers::{Closed, Engine, locked};
@@ -59,24 +61,38 @@ impl PyDisk {
     }
 
     /// The torrent's files below `root`. Touches nothing yet.
+    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=Vec::new()))]
+    #[expect(clippy::too_many_arguments, reason = "most of them are keywords")]
     fn open(
         &self,
         root: PathBuf,
         files: Vec<(Vec<OsString>, u64)>,
         piece_length: u32,
         writable: bool,
+        part_names: Option<Vec<Option<OsString>>>,
+        make_parts: bool,
+        aside: Option<(PathBuf, Vec<OsString>)>,
+        unwanted: Vec<usize>,
     ) -> PyResult<PyStorage> {
-        if !files.iter().all(|(path, _)| is_safe(path)) {
-            return Err(PyValueError::new_err(
-                "a file's path is not a safe relative one",
-            ));
-        }
         let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
-        let paths = files.into_iter().map(|file| file.0).collect();
+        let mut parts = part_names.unwrap_or_else(|| vec![None; files.len()]);
+        if parts.len() != files.len() {
+            return Err(PyValueError::new_err("a part name for each file, or None"));
+        }
+        let aside = aside.map(|(root, path)| home(&Root::new(root), path, None));
+        let aside = aside.transpose()?.map(|home| Place::new(home, true));
+        let root = Root::new(root);
+        let mut places = Vec::with_capacity(files.len());
+        for (file, (path, _)) in files.into_iter().enumerate() {
+            let home = home(&root, path, parts[file].take())?;
+            let wanted = aside.is_none() || unwanted.binary_search(&file).is_err();
+            places.push(Place::new(home, wanted));
+        }
         let engine = Arc::clone(&self.engine);
         let open = Arc::clone(&engine.open_files);
-        let files = Files::new(open, engine.next_id(), root, paths, layout, writable);
+        let places = Places::new(places, aside, make_parts);
+        let files = Files::new(open, engine.next_id(), places, layout, writable);
         Ok(PyStorage(Storage::new(engine, files)))
     }
 
@@ -173,6 +189,15 @@ impl PyStorage {
             .map_err(|Closed| closed())
     }
 
+    /// Gives files that are complete their final names.
+    fn finish(&self, job: u64, files: Vec<usize>) -> PyResult<()> {
+        let count = self.0.files.count();
+        if files.iter().any(|&file| file >= count) {
+            return Err(PyValueError::new_err("no such file"));
+        }
+        self.change(job, What::Finish(files))
+    }
+
     /// Lets go of the files. Queued jobs still finish; new ones are refused.
     fn close(&self) {
         self.0.close();
@@ -180,6 +205,13 @@ impl PyStorage {
 }
 
 impl PyStorage {
+    fn change(&self, job: u64, what: What) -> PyResult<()> {
+        self.open_for_jobs()?;
+        let storage = Arc::clone(&self.0);
+        let change = Change { job, storage, what };
+        self.0.engine.change(change).map_err(|Closed| closed())
+    }
+
     fn open_for_jobs(&self) -> PyResult<()> {
         if self.0.is_closed() {
             return Err(closed());
@@ -195,6 +227,18 @@ impl PyStorage {
 
 fn closed() -> PyErr {
     PyValueError::new_err("the disk or storage is closed, or open for reading only")
+}
+
+fn home(root: &Arc<Root>, path: Vec<OsString>, part: Option<OsString>) -> PyResult<Home> {
+    if !is_safe(&path) || !is_safe(part.as_slice()) {
+        let why = "a file's path is not a safe relative one";
+        return Err(PyValueError::new_err(why));
+    }
+    Ok(Home {
+        root: Arc::clone(root),
+        path,
+        part,
+    })
 }
 
 /// Names only: nothing that goes up, down to a root, or through a separator. (No name: a pad file.)
@@ -224,6 +268,7 @@ fn tuple(py: Python<'_>, Completion { job, outcome }: Completion) -> PyResult<Bo
         }
         Outcome::CheckDone => (job, intern!(py, "check-done")).into_pyobject(py),
         Outcome::Synced => (job, intern!(py, "synced")).into_pyobject(py),
+        Outcome::Changed => (job, intern!(py, "changed")).into_pyobject(py),
         Outcome::Error(fault) => (
             job,
             intern!(py, "error"),

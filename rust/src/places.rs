@@ -1,0 +1,288 @@
+//! Where the bytes of each file are.
+//!
+//! A file that is not complete is called NAME.part, because a file under its final name is itself a
+//! claim. It is looked for under its final name first, so that what other programs left is used where
+//! it is. Bytes of files that nobody wants, of pieces shared with others, are kept aside: in one more
+//! file, each at its place in the stream, with holes between them.
+//!
+//! I/O holds a place shared while it uses the file; what changes a place holds it alone.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+
+use crate::platform::{Access, Errno, Folder, Make, NOT_FOUND};
+use crate::workers::locked;
+
+/// The folder that a torrent was put into.
+pub(crate) struct Root {
+    path: PathBuf,
+    /// It was there once: if it is gone now it is not made again (an unplugged disk).
+    was_there: AtomicBool,
+}
+
+impl Root {
+    pub(crate) fn new(path: PathBuf) -> Arc<Self> {
+        Arc::new(Self {
+            was_there: AtomicBool::new(path.is_dir()),
+            path,
+        })
+    }
+}
+
+/// The names of a file.
+pub(crate) struct Home {
+    pub(crate) root: Arc<Root>,
+    /// Below the root. None at all for what is never on the disk, such as a pad file (BEP 47).
+    pub(crate) path: Vec<OsString>,
+    /// What it is called in the same folder before it is complete, where that is another name.
+    pub(crate) part: Option<OsString>,
+}
+
+/// Which of its names a file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spot {
+    /// Nobody has looked yet, or it was not there.
+    Unknown,
+    Final,
+    Part,
+    /// None: its bytes are kept aside.
+    Aside,
+}
+
+pub(crate) struct Place {
+    home: Home,
+    spot: Mutex<Spot>,
+    wanted: bool,
+}
+
+/// What opening a file came to.
+enum Found {
+    File(File),
+    /// It was made.
+    New(File),
+    Aside,
+}
+
+impl Home {
+    fn names(&self) -> Option<(&OsStr, impl Iterator<Item = &OsStr>)> {
+        let (name, folders) = self.path.split_last()?;
+        Some((name, folders.iter().map(OsString::as_os_str)))
+    }
+
+    fn folder(&self, make: bool) -> Result<Folder, Errno> {
+        let (_, folders) = self.names().ok_or(Errno(libc::EINVAL))?;
+        let make = match make {
+            false => Make::Nothing,
+            true if self.root.was_there.load(Ordering::Acquire) => Make::Folders,
+            true => Make::Root,
+        };
+        let folder = Folder::below(&self.root.path, folders, make)?;
+        if make != Make::Nothing {
+            self.root.was_there.store(true, Ordering::Release);
+        }
+        Ok(folder)
+    }
+
+    /// The names by which a file that was last seen at `spot` may be found, the likeliest first.
+    fn candidates(&self, spot: Spot) -> impl Iterator<Item = (&OsStr, Spot)> {
+        let name = self.path.last().map(|name| (name.as_os_str(), Spot::Final));
+        let part = self.part.as_deref().map(|name| (name, Spot::Part));
+        let both = match spot {
+            Spot::Part => [part, name],
+            _ => [name, part],
+        };
+        both.into_iter().flatten()
+    }
+}
+
+impl Place {
+    pub(crate) fn new(home: Home, wanted: bool) -> Self {
+        Self {
+            home,
+            spot: Mutex::new(Spot::Unknown),
+            wanted,
+        }
+    }
+
+    /// Opens the file by the name it has, and makes it, to be written, where it has none.
+    fn open(&self, access: Access, parts: bool) -> Result<Found, Errno> {
+        let mut spot = locked(&self.spot);
+        if *spot == Spot::Aside {
+            return Ok(Found::Aside);
+        }
+        if let Some((file, found)) = self.find(*spot, access)? {
+            *spot = found;
+            return Ok(Found::File(file));
+        }
+        if !self.wanted {
+            *spot = Spot::Aside;
+            return Ok(Found::Aside);
+        }
+        if access == Access::Read {
+            return Err(NOT_FOUND);
+        }
+        let folder = self.home.folder(true)?;
+        if parts && let Some(part) = &self.home.part {
+            match folder.open(part, access, true) {
+                Err(Errno(libc::ENAMETOOLONG)) => {}
+                made => {
+                    let file = made?;
+                    *spot = Spot::Part;
+                    return Ok(Found::New(file));
+                }
+            }
+        }
+        let (name, _) = self.home.names().ok_or(Errno(libc::EINVAL))?;
+        let file = folder.open(name, access, true)?;
+        *spot = Spot::Final;
+        Ok(Found::New(file))
+    }
+
+    /// The file as it is, under one of its names.
+    fn find(&self, spot: Spot, access: Access) -> Result<Option<(File, Spot)>, Errno> {
+        let folder = match self.home.folder(false) {
+            Err(NOT_FOUND) => return Ok(None),
+            other => other?,
+        };
+        for (name, spot) in self.home.candidates(spot) {
+            match folder.open(name, access, false) {
+                Err(NOT_FOUND | Errno(libc::ENAMETOOLONG)) => {}
+                other => return Ok(Some((other?, spot))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives the file its final name. Whether it got it just now.
+    fn finish(&self) -> Result<bool, Errno> {
+        let mut spot = locked(&self.spot);
+        let Some((name, _)) = self.home.names() else {
+            return Ok(false);
+        };
+        if *spot == Spot::Unknown
+            && let Some((_, found)) = self.find(*spot, Access::Read)?
+        {
+            *spot = found;
+        }
+        let (Spot::Part, Some(part)) = (*spot, &self.home.part) else {
+            return Ok(false);
+        };
+        let folder = self.home.folder(false)?;
+        folder.rename(part, &folder, name)?;
+        *spot = Spot::Final;
+        Ok(true)
+    }
+}
+
+/// The places of all files of a torrent, in their order, and behind them that of what is kept aside.
+pub(crate) struct Places {
+    places: Vec<RwLock<Place>>,
+    pads: Vec<bool>,
+    /// Files are made under their part names.
+    parts: bool,
+    /// Files that got a name which is not durable yet.
+    named: Mutex<BTreeSet<usize>>,
+}
+
+pub(crate) type Shared<'a> = RwLockReadGuard<'a, Place>;
+
+impl Places {
+    pub(crate) fn new(files: Vec<Place>, aside: Option<Place>, parts: bool) -> Self {
+        let pads = files.iter().map(|place| place.home.path.is_empty());
+        Self {
+            pads: pads.collect(),
+            places: files.into_iter().chain(aside).map(RwLock::new).collect(),
+            parts,
+            named: Mutex::default(),
+        }
+    }
+
+    /// A file that is never on the disk. The bytes of a pad file (BEP 47) are zeros.
+    pub(crate) fn is_pad(&self, file: usize) -> bool {
+        self.pads[file]
+    }
+
+    /// Is the file to be on the disk?
+    pub(crate) fn is_wanted(&self, file: usize) -> bool {
+        let place = self.places[file].read();
+        !self.pads[file] && place.unwrap_or_else(PoisonError::into_inner).wanted
+    }
+
+    /// The place of what is kept aside.
+    pub(crate) fn aside(&self) -> Option<usize> {
+        (self.places.len() > self.pads.len()).then_some(self.pads.len())
+    }
+
+    /// A file that stays where it is while the result lives. With `now`, fails (EAGAIN) rather than wait.
+    pub(crate) fn hold(&self, file: usize, now: bool) -> Result<Shared<'_>, Errno> {
+        if !now {
+            let place = self.places[file].read();
+            return Ok(place.unwrap_or_else(PoisonError::into_inner));
+        }
+        match self.places[file].try_read() {
+            Ok(place) => Ok(place),
+            Err(TryLockError::Poisoned(error)) => Ok(error.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(Errno(libc::EAGAIN)),
+        }
+    }
+
+    fn alone(&self, file: usize) -> RwLockWriteGuard<'_, Place> {
+        let place = self.places[file].write();
+        place.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a file that is held; `None` where its bytes are kept aside.
+    pub(crate) fn open(
+        &self,
+        file: usize,
+        place: &Place,
+        access: Access,
+    ) -> Result<Option<File>, Errno> {
+        Ok(match place.open(access, self.parts)? {
+            Found::File(file) => Some(file),
+            Found::New(made) => {
+                locked(&self.named).insert(file);
+                Some(made)
+            }
+            Found::Aside => None,
+        })
+    }
+
+    /// Gives a file that is complete its final name, which the next `sync` makes durable. Fails
+    /// (EEXIST) where something else got that name meanwhile.
+    pub(crate) fn finish(&self, file: usize) -> Result<(), Errno> {
+        if self.alone(file).finish()? {
+            locked(&self.named).insert(file);
+        }
+        Ok(())
+    }
+
+    /// Makes durable the names that files got since the last time. Fails with the file it was about.
+    pub(crate) fn sync(&self) -> Result<(), (usize, Errno)> {
+        let named = std::mem::take(&mut *locked(&self.named));
+        let mut done = HashSet::new();
+        for &file in &named {
+            let (root, path) = {
+                let place = self.places[file].read();
+                let place = place.unwrap_or_else(PoisonError::into_inner);
+                (Arc::clone(&place.home.root), place.home.path.clone())
+            };
+            for depth in (0..path.len()).rev() {
+                let folders = path[..depth].iter().map(OsString::as_os_str);
+                if !done.insert((root.path.clone(), path[..depth].to_vec())) {
+                    break;
+                }
+                let folder = Folder::below(&root.path, folders, Make::Nothing);
+                if let Err(errno) = folder.and_then(|folder| folder.sync()) {
+                    locked(&self.named).extend(&named);
+                    return Err((file, errno));
+                }
+            }
+        }
+        Ok(())
+    }
+}
