@@ -31,8 +31,7 @@ class Claims:
     """
 
     def __init__(self, state_dir: Path, meta: Metainfo, dest: Path) -> None:
-        infohash = meta.infohash.v1 or meta.infohash.v2
-        assert infohash is not None
+        infohash = meta.infohash.wire
         place = hashlib.sha1(str(dest).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._meta = meta
         self._dest = dest

@@ -292,9 +292,8 @@ class Runner:
 
     @property
     def infohash(self) -> bytes:
-        infohash = self.meta.infohash.v1
-        assert infohash is not None
-        return infohash
+        """What names the torrent to peers and trackers."""
+        return self.meta.infohash.wire
 
     def add_peer(self, addr: tuple[str, int]) -> None:
         """Try this address, now or once the torrent runs."""

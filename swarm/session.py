@@ -21,6 +21,7 @@ from .errors import (
     DuplicateTorrent,
     ListenError,
     MagnetError,
+    MetainfoError,
     ProtocolError,
     SessionClosed,
 )
@@ -191,8 +192,12 @@ class Session:
         self._check_open()
         meta = await self._resolve(src)
         self._check_open()
-        infohash = meta.infohash.v1
-        assert infohash is not None
+        if meta.version == "v2":
+            raise MetainfoError(
+                "torrents of version 2 alone can be shown and verified, but not traded yet",
+                "meta version",
+            )
+        infohash = meta.infohash.wire
         if infohash in self._runners:
             raise DuplicateTorrent(self._runners[infohash].handle)
         extra = tuple(trackers)

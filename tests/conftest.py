@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-# The laboratory (`lab`) is shared with the benchmarks. Last in the path: it hides nothing.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench"))
+# The laboratory (`lab`) is shared with the benchmarks, and slow oracles (`reference`) between tests.
+# Last in the path: they hide nothing.
+sys.path += [str(Path(__file__).resolve().parents[1] / "bench"), str(Path(__file__).parent)]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -1,17 +1,20 @@
-"""The files of a torrent: lengths, safe paths, and where each starts (BEP 3, 47, 52)."""
+"""The files of a torrent: lengths, safe paths, attributes, and where each starts (BEP 3, 47)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, count
 from typing import Any
 
 from swarm.errors import MetainfoError
 
 from .metainfo_fields import Budget, text, typed
+from .metainfo_links import targets
 from .paths import safe_part, safe_paths
 
 INT64_MAX = 2**63 - 1
+ATTRIBUTES = "phxl"
+"""What BEP 47 knows, in the order in which it is written: pad, hidden, executable, link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +26,55 @@ class File:
     """Safe, and below the folder that the user chose; the torrent's own name comes first."""
     length: int
     offset: int
-    pad: bool = False
-    """Zeros that only align the next file (BEP 47)."""
+    attr: str = ""
+    """Attributes (BEP 47), of the letters p (pad), h (hidden), x (executable) and l (symlink)."""
+    symlink: tuple[str, ...] | None = None
+    """Of a symlink: what it points to, a path like `path` of a file or folder of this torrent."""
+    root: bytes | None = None
+    """The root of its Merkle tree (BEP 52), 32 bytes; only files with bytes in v2 torrents have one."""
+
+    @property
+    def pad(self) -> bool:
+        """Zeros that only align the next file: nothing that lies on a disk."""
+        return "p" in self.attr
 
 
-def read_files(
-    info: dict[bytes, Any], fallback: str, budget: Budget, warnings: list[str]
-) -> tuple[str, bool, tuple[File, ...]]:
-    """The torrent's safe name, whether it is a single file, and its files in order."""
+@dataclass(slots=True)
+class Listing:
+    """Files as a torrent lists them, in order; their paths are text, and not safe yet."""
+
+    lengths: list[int] = field(default_factory=list)
+    paths: list[tuple[str, ...]] = field(default_factory=list)
+    attrs: dict[int, str] = field(default_factory=dict)
+    """Those that have some, of `ATTRIBUTES`."""
+    links: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """What symlinks point to, as a path from the torrent's folder."""
+    roots: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def pads(self) -> set[int]:
+        return {index for index, attr in self.attrs.items() if "p" in attr}
+
+    def check_length(self) -> None:
+        if sum(self.lengths) > INT64_MAX:
+            raise MetainfoError("the files together are longer than 2**63 - 1 bytes", "length")
+
+
+def read_name(info: dict[bytes, Any], fallback: str, warnings: list[str]) -> tuple[str, str]:
+    """The torrent's name as it says it, and made safe."""
     raw_name = text(typed(info, b"name.utf-8", bytes, typed(info, b"name", bytes, b"")))
     name = safe_part(raw_name)
     if not name.strip("_") and (not name or raw_name.strip("_")):
         name = fallback  # there is none, or nothing is left of it
     if name != raw_name:
         warnings.append(f"the name {raw_name[:100]!r} became {name[:100]!r}")
+    return raw_name, name
+
+
+def read_files(
+    info: dict[bytes, Any], raw_name: str, piece_length: int, budget: Budget
+) -> tuple[bool, Listing]:
+    """Whether version 1 has it as a single file, and what files it lists."""
     single_file = b"files" not in info
     if single_file == (b"length" not in info):
         raise MetainfoError("a torrent has either `length` or `files`", "files")
@@ -44,41 +82,48 @@ def read_files(
         length = typed(info, b"length", int)
         if length < 0:
             raise MetainfoError("the length is below zero", "length")
-        return name, True, (File(0, (name,), length, 0),)
+        attr = read_attr(info).translate(_no_file)
+        return True, Listing([length], [(raw_name,)], {0: attr} if attr else {})
     entries = typed(info, b"files", list)
     if not entries:
         raise MetainfoError("there are no files", "files")
     budget.check("files", len(entries), "files")
-    lengths, raw_paths, pads = _entries(entries, budget)
-    return name, False, _place(name, lengths, raw_paths, pads, warnings)
+    listing = _entries(entries, budget)
+    if any(listing.lengths[index] >= piece_length for index in listing.pads):
+        raise MetainfoError("a pad file is as long as a piece, and aligns nothing", "length")
+    return False, listing
 
 
-def _entries(
-    entries: list[Any], budget: Budget
-) -> tuple[list[int], list[tuple[str, ...]], set[int]]:
-    """Lengths and paths as they came, and which of them are pad files."""
-    lengths: list[int] = []
-    paths: list[tuple[str, ...]] = []
-    pads: set[int] = set()
+_no_file = str.maketrans("", "", "pl")  # what a torrent of a single file cannot be
+
+
+def _entries(entries: list[Any], budget: Budget) -> Listing:
+    """Lengths, paths and attributes as they came."""
+    listing = Listing()
+    lengths, paths = listing.lengths, listing.paths
     deepest = budget.path_depth
     for index, entry in enumerate(entries):
         if type(entry) is not dict:
             raise MetainfoError(f"file {index} is not a dictionary", "files")
         length = entry.get(b"length")
+        path = entry.get(b"path.utf-8") or entry.get(b"path")
+        if b"attr" in entry and (attr := read_attr(entry)):
+            listing.attrs[index] = attr
+            if "p" in attr:
+                path = path or [b".pad", b"%d" % index]  # it needs none
+            elif "l" in attr:
+                length = 0  # whatever it says: a symlink has no bytes in the torrent
+                listing.links[index] = read_link(entry, budget)
         if type(length) is not int or length < 0:
             raise MetainfoError(f"file {index} has no valid length", "length")
-        path = entry.get(b"path.utf-8") or entry.get(b"path")
         if type(path) is not list:
             raise MetainfoError(f"file {index} has no path", "path")
         if len(path) > deepest:
             budget.check("path_depth", len(path), "path")
-        if b"attr" in entry and b"p" in typed(entry, b"attr", bytes):
-            pads.add(index)
         lengths.append(length)
         paths.append(_parts(path))
-    if sum(lengths) > INT64_MAX:
-        raise MetainfoError("the files together are longer than 2**63 - 1 bytes", "length")
-    return lengths, paths, pads
+    listing.check_length()
+    return listing
 
 
 def _parts(path: list[Any]) -> tuple[str, ...]:
@@ -96,14 +141,60 @@ def _parts(path: list[Any]) -> tuple[str, ...]:
     return parts
 
 
-def _place(
-    name: str,
-    lengths: list[int],
-    raw_paths: list[tuple[str, ...]],
-    pads: set[int],
-    warnings: list[str],
-) -> tuple[File, ...]:
-    """Files with safe paths, laid out one behind the other."""
+def read_attr(entry: dict[bytes, Any]) -> str:
+    """The attributes that BEP 47 knows, each once."""
+    said = typed(entry, b"attr", bytes, b"").decode(errors="replace")
+    return "".join(letter for letter in ATTRIBUTES if letter in said)
+
+
+def read_link(entry: dict[bytes, Any], budget: Budget) -> tuple[str, ...]:
+    """Where a symlink points, as it says; empty if it does not."""
+    path = typed(entry, b"symlink path", list, [])
+    budget.check("path_depth", len(path), "symlink path")
+    if any(type(part) is not bytes for part in path):
+        raise MetainfoError("an element of a path is not a string", "symlink path")
+    return tuple(map(text, path))
+
+
+def place(name: str, single_file: bool, listing: Listing, warnings: list[str]) -> tuple[File, ...]:
+    """The files with safe paths, laid out one behind the other. Links that lead nowhere are left out."""
+    offsets = accumulate(listing.lengths, initial=0)
+    if single_file:
+        attr, root = listing.attrs.get(0, ""), listing.roots.get(0)
+        return (File(0, (name,), listing.lengths[0], 0, attr, None, root),)
+    paths = _safe_paths(listing, warnings)
+    if not (listing.attrs or listing.roots):  # as most are
+        return tuple(
+            File(index, (name, *path), length, offset)
+            for index, path, length, offset in zip(
+                count(), paths, listing.lengths, offsets, strict=False
+            )
+        )
+    links = targets(listing.paths, listing.links, paths, listing.pads) if listing.links else {}
+    lost = listing.links.keys() - links.keys()
+    if lost:
+        first = "/".join(listing.paths[min(lost)])
+        warnings.append(
+            f"{len(lost)} symlinks lead to nothing in the torrent, and are left out: {first[:99]!r}"
+        )
+    kept = (index for index in range(len(paths)) if index not in lost)
+    starts = list(offsets)
+    return tuple(
+        File(
+            index,
+            (name, *paths[at]),
+            listing.lengths[at],
+            starts[at],
+            listing.attrs.get(at, ""),
+            (name, *links[at]) if at in links else None,
+            listing.roots.get(at),
+        )
+        for index, at in enumerate(kept)
+    )
+
+
+def _safe_paths(listing: Listing, warnings: list[str]) -> list[tuple[str, ...]]:
+    raw_paths, pads = listing.paths, listing.pads
     if pads:  # they are named last, so that no real file yields its name to one
         order = sorted(range(len(raw_paths)), key=pads.__contains__)
         named = dict(zip(order, safe_paths(raw_paths[i] for i in order), strict=True))
@@ -118,35 +209,4 @@ def _place(
             warnings.append(
                 f"{len(changed)} file names had to change: {was[:99]!r} is {now[:99]!r}"
             )
-    offsets = accumulate(lengths, initial=0)
-    return tuple(
-        File(index, (name, *path), length, offset, index in pads)
-        for index, path, length, offset in zip(count(), paths, lengths, offsets, strict=False)
-    )
-
-
-def check_hybrid(info: dict[bytes, Any], piece_length: int) -> None:
-    """Both halves of a hybrid must tell of the same files (BEP 52); pad files are in one only."""
-    if piece_length < 16384 or piece_length & (piece_length - 1):
-        raise MetainfoError("a v2 piece length is a power of two from 16 KiB up", "piece length")
-    tree: list[tuple[tuple[bytes, ...], int]] = []
-    stack: list[tuple[tuple[bytes, ...], Any]] = [((), typed(info, b"file tree", dict))]
-    while stack:
-        path, node = stack.pop()
-        if type(node) is not dict:
-            raise MetainfoError("a node of `file tree` is not a dictionary", "file tree")
-        if b"" in node:
-            leaf = typed(node, b"", dict)
-            tree.append((path, typed(leaf, b"length", int)))
-        else:
-            stack += [((*path, key), below) for key, below in node.items()]
-    if b"files" in info:
-        flat = [
-            (tuple(entry.get(b"path", ())), entry[b"length"])
-            for entry in info[b"files"]
-            if b"p" not in entry.get(b"attr", b"")
-        ]
-    else:
-        flat = [((info.get(b"name"),), info[b"length"])]
-    if sorted(tree) != sorted(flat):
-        raise MetainfoError("the v1 and v2 parts tell of different files", "file tree")
+    return paths

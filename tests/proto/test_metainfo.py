@@ -3,7 +3,7 @@
 import pickle
 import subprocess
 import sys
-from hashlib import sha1, sha256
+from hashlib import sha1
 from pathlib import Path
 
 import pytest
@@ -168,57 +168,6 @@ def test_is_a_value():
     assert b"h" * 20 not in repr(meta).encode()
     with pytest.raises(AttributeError):
         meta.name = "other"  # type: ignore[misc]
-
-
-# Hybrids and v2
-
-
-def hybrid(**changes):
-    tree = {
-        "a": {"": {"length": 16 * KIB, "pieces root": "r" * 32}},
-        "d": {"b": {"": {"length": 5}}},
-    }
-    files = [entry(16 * KIB, "a"), entry(5, "d", "b"), entry(7, ".pad", "7", attr="p")]
-    return torrent(**{"files": files, "pieces": 2, "meta_version": 2, "file_tree": tree} | changes)
-
-
-def test_hybrid_is_read_by_its_v1_part():
-    meta = Metainfo.parse(hybrid())
-    assert meta.infohash.v1 == sha1(meta.info_bytes).digest()
-    assert meta.infohash.v2 == sha256(meta.info_bytes).digest()
-    assert f"xt=urn:btmh:1220{meta.infohash.v2.hex()}" in meta.magnet
-    assert len(meta.files) == 3
-    single = {"film.mkv": {"": {"length": 40_000}}}
-    assert Metainfo.parse(torrent(meta_version=2, file_tree=single)).infohash.v2
-
-
-def test_v2_only_says_so():
-    tree = {"a": {"": {"length": 5}}}
-    data = torrent(meta_version=2, file_tree=tree, pieces=ABSENT, length=ABSENT)
-    assert "v2-only torrents are not supported yet" in str(refused(data, "meta version"))
-
-
-@pytest.mark.parametrize("piece_length", [1, 8 * KIB, 24 * KIB])
-def test_mi13_piece_length_of_a_hybrid(piece_length):
-    count = -(-(16 * KIB + 12) // piece_length)
-    refused(hybrid(piece_length=piece_length, pieces=count), "piece length")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"file_tree": {"a": {"": {"length": 5}}}},
-        {"file_tree": {"a": {"": {"length": 16 * KIB}}, "b": {"d": {"": {"length": 5}}}}},
-        {"file_tree": {"a": 5}},
-        {"file_tree": {"a": {"": 5}}},
-        {"file_tree": ABSENT},
-        {"meta_version": 1},
-        {"meta_version": ABSENT},
-    ],
-)
-def test_mi22_hybrid_halves_that_differ(changes):
-    with pytest.raises(MetainfoError):
-        Metainfo.parse(hybrid(**changes))
 
 
 # The catalogue of bad inputs
