@@ -51,9 +51,13 @@ class Pool:
 
 @final
 class Disk:
-    """Threads that hash, read and write. With `threads=0` the jobs run inside `drain`."""
+    """Threads that hash, read and write. With `threads=0` the jobs run inside `drain`.
 
-    def __new__(cls, threads: int, read_memory: int) -> Disk: ...
+    `direct` says when whole pages are written past the page cache: "auto" where the file system offers
+    it and the stretch is 256 KiB or more, "always" wherever it works, "never".
+    """
+
+    def __new__(cls, threads: int, read_memory: int, direct: str = "auto") -> Disk: ...
     def fileno(self) -> int:
         """A descriptor that is readable while completions wait."""
 

@@ -104,7 +104,11 @@ class Session:
             self._server, self.port = await listen(self._accept, self.host, self.port)
         except OSError as error:
             raise ListenError(str(PeerAddr(self.host or "*", self.port)), error) from error
-        self.disk = Disk(threads=self.settings.threads, read_memory=self.settings.read_memory)
+        self.disk = Disk(
+            threads=self.settings.threads,
+            read_memory=self.settings.read_memory,
+            direct=self.settings.direct,
+        )
         self.disk.attach(loop)
         self.pool = Pool(self.settings.memory)
         self.trackers = TrackerClient()

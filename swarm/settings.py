@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from .errors import ConfigError
 
 KIB = 1024
 MIB = 1024 * KIB
+
+Direct = Literal["auto", "always", "never"]
+"""When pieces are written past the page cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,10 @@ class Settings:
     """Slots being uploaded from. Above this, reads wait their turn."""
     threads: int = 2
     """Threads that hash, read and write. They never hold the GIL."""
+    direct: Direct = "auto"
+    """Write pieces past the page cache: "auto" where the file system says that it can and the stretch is
+    256 KiB or more, which costs half the CPU and leaves other programs their cache; "always" wherever
+    it works at all; "never"."""
     receive_buffer: int = 512 * KIB
     """The one receive buffer that all peers of a session share."""
     max_peers: int = 500
@@ -57,7 +65,11 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not value > 0:
+            if isinstance(value, int | float) and not value > 0:
                 raise ConfigError(f"{field.name} must be above zero, not {value!r}")
+        if self.direct not in get_args(Direct):
+            raise ConfigError(
+                f"direct must be one of {', '.join(get_args(Direct))}, not {self.direct!r}"
+            )
         if self.receive_buffer < 64 * KIB:
             raise ConfigError("receive_buffer must be at least 64 KiB")

@@ -1,10 +1,10 @@
 //! The torrent's stream over its files.
 
-use std::fs::File;
 use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::direct::OpenFile;
 use crate::layout::{Layout, Span};
 use crate::open_files::OpenFiles;
 use crate::places::{Place, Places, Shared};
@@ -56,7 +56,7 @@ impl Fault {
 
 /// A file in use: it stays where it is for as long as this lives.
 pub(crate) struct Used<'a> {
-    pub(crate) file: Arc<File>,
+    pub(crate) file: Arc<OpenFile>,
     /// Where in it the torrent's file begins: above zero where its bytes are kept aside.
     pub(crate) start: u64,
     /// Which place it is.
@@ -125,7 +125,12 @@ impl Files {
     }
 
     /// The file at a place, from the cache or from the disk; `None` where its bytes are kept aside.
-    fn open(&self, at: usize, place: &Place, access: Access) -> Result<Option<Arc<File>>, Errno> {
+    fn open(
+        &self,
+        at: usize,
+        place: &Place,
+        access: Access,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
         let key = (self.id, at);
         if let Some(open) = self.open.get(key, access) {
             return Ok(Some(open));
@@ -137,7 +142,7 @@ impl Files {
             }
             other => other?,
         };
-        let Some(open) = found.map(Arc::new) else {
+        let Some(open) = found else {
             return Ok(None);
         };
         if access == Access::Write && at < self.count() {
@@ -147,6 +152,7 @@ impl Files {
                 open.set_len(length)?;
             }
         }
+        let open = Arc::new(OpenFile::new(open, self.open.direct));
         if !self.closed.load(Ordering::Acquire) {
             self.open.put(key, &open, access);
         }
@@ -154,7 +160,7 @@ impl Files {
     }
 
     /// The file at a place, open to be synced.
-    pub(crate) fn open_place(&self, at: usize) -> Result<Arc<File>, Errno> {
+    pub(crate) fn open_place(&self, at: usize) -> Result<Arc<OpenFile>, Errno> {
         let place = self.places.hold(at, false)?;
         self.open(at, &place, Access::Read)?.ok_or(NOT_FOUND)
     }
@@ -187,7 +193,7 @@ impl Files {
                 .take(span.file, Access::Write, false)
                 .map_err(Fault::at(span, "open"))?;
             touched(used.place);
-            platform::write_at(&used.file, now, used.start + span.offset)
+            (used.file.write_at(now, used.start + span.offset))
                 .map_err(Fault::at(span, "write"))?;
         }
         Ok(())
@@ -200,7 +206,11 @@ impl Files {
                 && !self.is_pad(span.file)
                 && let Ok(used) = self.take(span.file, Access::Read, false)
             {
-                platform::will_need(&used.file, used.start + span.offset, span.length as u64);
+                platform::will_need(
+                    &used.file.file,
+                    used.start + span.offset,
+                    span.length as u64,
+                );
             }
         }
     }
@@ -225,9 +235,9 @@ impl Files {
                 .map_err(Fault::at(span, "open"))?;
             let at = used.start + span.offset;
             let done = if cached {
-                platform::read_cached_at(&used.file, &mut now, at)
+                platform::read_cached_at(&used.file.file, &mut now, at)
             } else {
-                platform::read_at(&used.file, &mut now, at)
+                platform::read_at(&used.file.file, &mut now, at)
             };
             done.map_err(Fault::at(span, "read"))?;
         }

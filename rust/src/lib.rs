@@ -3,6 +3,7 @@
 //! Only `py` knows Python. Everything else is plain Rust that `cargo test` can reach.
 
 mod create;
+mod direct;
 mod files;
 mod frames;
 mod hash;

@@ -1,9 +1,9 @@
 //! Open files of all torrents, a bounded number of them.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::{Arc, Mutex};
 
+use crate::direct::{Direct, OpenFile};
 use crate::platform::Access;
 use crate::workers::locked;
 
@@ -15,6 +15,8 @@ pub(crate) type Key = (u64, usize);
 /// Files lie in a ring. A hand goes round to find one to close and passes each that was used since it
 /// came by last, so that a full cache costs the same whatever its size.
 pub(crate) struct OpenFiles {
+    /// How they are written.
+    pub(crate) direct: Direct,
     limit: usize,
     books: Mutex<Books>,
 }
@@ -28,21 +30,22 @@ struct Books {
 
 struct Entry {
     key: Key,
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     access: Access,
     used: bool,
 }
 
 impl OpenFiles {
     /// At most `limit` files, at least one.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, direct: Direct) -> Self {
         Self {
+            direct,
             limit: limit.max(1),
             books: Mutex::default(),
         }
     }
 
-    pub(crate) fn get(&self, key: Key, access: Access) -> Option<Arc<File>> {
+    pub(crate) fn get(&self, key: Key, access: Access) -> Option<Arc<OpenFile>> {
         let mut books = locked(&self.books);
         let place = *books.places.get(&key)?;
         let entry = &mut books.ring[place];
@@ -53,7 +56,7 @@ impl OpenFiles {
         Some(Arc::clone(&entry.file))
     }
 
-    pub(crate) fn put(&self, key: Key, file: &Arc<File>, access: Access) {
+    pub(crate) fn put(&self, key: Key, file: &Arc<OpenFile>, access: Access) {
         let entry = Entry {
             key,
             file: Arc::clone(file),
@@ -111,8 +114,9 @@ impl Books {
 mod tests {
     use super::*;
 
-    fn file() -> Arc<File> {
-        Arc::new(File::open(std::env::current_exe().unwrap()).unwrap())
+    fn file() -> Arc<OpenFile> {
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        Arc::new(OpenFile::new(file, Direct::Auto))
     }
 
     fn held(cache: &OpenFiles, keys: std::ops::Range<usize>) -> Vec<usize> {
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays() {
-        let cache = OpenFiles::new(3);
+        let cache = OpenFiles::new(3, Direct::Auto);
         for key in 0..3 {
             cache.put((0, key), &file(), Access::Read);
         }
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_opened_to_read_is_not_written() {
-        let cache = OpenFiles::new(2);
+        let cache = OpenFiles::new(2, Direct::Auto);
         cache.put((0, 1), &file(), Access::Read);
         assert!(cache.get((0, 1), Access::Write).is_none());
         cache.put((0, 1), &file(), Access::Write);
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn files_of_one_torrent_are_forgotten_together() {
-        let cache = OpenFiles::new(8);
+        let cache = OpenFiles::new(8, Direct::Auto);
         for key in 0..6 {
             cache.put((key as u64 % 2, key), &file(), Access::Read);
         }

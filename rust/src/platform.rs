@@ -2,6 +2,8 @@
 //!
 //! `unix` holds the Linux fast paths and their portable twins; `windows` is the plain version.
 
+use std::fs::File;
+
 #[cfg(unix)]
 #[path = "platform/unix.rs"]
 mod imp;
@@ -17,7 +19,9 @@ mod folder;
 mod folder;
 
 pub(crate) use folder::{Folder, open_plain};
-pub(crate) use imp::{Map, descriptors, read_at, read_cached_at, still_there, will_need, write_at};
+pub(crate) use imp::{
+    Map, descriptors, open_direct, read_at, read_cached_at, still_there, will_need, write_some_at,
+};
 
 /// A C error number, as Python's `errno` module names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,4 +71,14 @@ impl From<std::io::Error> for Errno {
             _ => libc::EIO,
         })
     }
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let count = write_some_at(file, bytes, offset)?;
+        bytes = &bytes[count..];
+        offset += count as u64;
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::direct::Direct;
 use crate::files::Fault;
 use crate::hash::LANES;
 use crate::jobs::change::Change;
@@ -85,12 +86,13 @@ impl Engine {
     pub(crate) fn start(
         threads: usize,
         read_memory: usize,
+        direct: Direct,
     ) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let open_files = (platform::descriptors() / OPEN_FILES_SHARE).min(MOST_OPEN_FILES);
         let engine = Arc::new(Self {
             ring: Ring::new()?,
             read_pool: Pool::new(read_memory),
-            open_files: Arc::new(OpenFiles::new(open_files)),
+            open_files: Arc::new(OpenFiles::new(open_files, direct)),
             queues: Mutex::default(),
             ready: Condvar::new(),
             sync_ready: Condvar::new(),

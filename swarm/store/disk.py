@@ -20,6 +20,7 @@ from swarm._native import Slot
 from swarm.errors import StorageError, UnsafePath
 from swarm.proto.metainfo import Metainfo
 from swarm.proto.metainfo_files import File
+from swarm.settings import Direct
 
 from .files import FileNow, survey
 
@@ -43,11 +44,11 @@ class Disk:
     """Threads for hashing and files, shared by all torrents.
 
     `threads=0` runs every job inside `drain`. `read_memory` is in bytes: the slots of reads that
-    were not dropped yet; above it, reads wait.
+    were not dropped yet; above it, reads wait. `direct` is as in `Settings`.
     """
 
-    def __init__(self, *, threads: int, read_memory: int) -> None:
-        self._native = _native.Disk(threads, read_memory)
+    def __init__(self, *, threads: int, read_memory: int, direct: Direct = "auto") -> None:
+        self._native = _native.Disk(threads, read_memory, direct)
         self._numbers = itertools.count()
         self._handlers: dict[int, Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import random
-from collections.abc import AsyncIterator, Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import sha1
 from pathlib import Path
 
@@ -92,3 +97,53 @@ async def disk() -> AsyncIterator[Disk]:
     disk.attach(asyncio.get_running_loop())
     yield disk
     disk.close()
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, kind: str, options: str, source: str = "none") -> Iterator[Path]:
+    """A file system at `folder`, which is made."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting needs root and Linux")
+    folder.mkdir()
+    mount = ["mount", "-t", kind, "-o", options, source, str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip(f"this system does not let us mount {kind}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "tmpfs", "tmpfs", "size=64m") as folder:
+        yield folder
+
+
+def image(folder: Path, kind: str, *options: str) -> Iterator[Path]:
+    """A file system of 64 MiB on a file, mounted at `folder`."""
+    maker = shutil.which(f"mkfs.{kind}", path=f"{os.environ.get('PATH')}:/usr/sbin:/sbin")
+    if maker is None:
+        pytest.skip(f"mkfs.{kind} is not installed")
+    path = folder.with_suffix(".image")
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run([maker, *options, str(path)], check=True, capture_output=True)
+    with mounted(folder, kind, "loop", str(path)) as dest:
+        yield dest
+
+
+@pytest.fixture
+def ext4(tmp_path: Path) -> Iterator[Path]:
+    """A file system that takes direct writes."""
+    yield from image(tmp_path / "ext4", "ext4", "-q", "-F", "-b", "4096")
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Path]:
+    layers = {name: tmp_path / f"overlay.{name}" for name in ("lowerdir", "upperdir", "workdir")}
+    for layer in layers.values():
+        layer.mkdir()
+    options = ",".join(f"{name}={layer}" for name, layer in layers.items())
+    with mounted(tmp_path / "overlay", "overlay", options) as folder:
+        yield folder

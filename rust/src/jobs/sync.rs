@@ -28,7 +28,7 @@ impl Storage {
     /// Does not hold the place meanwhile: the device may take its time, and changes must not wait.
     fn sync_file(&self, place: usize) -> Result<(), Errno> {
         let open = self.files.open_place(place)?;
-        open.sync_data()?;
-        crate::platform::still_there(&open)
+        open.file.sync_data()?;
+        crate::platform::still_there(&open.file)
     }
 }

@@ -83,20 +83,49 @@ pub(crate) fn will_need(file: &File, offset: u64, length: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
 
-/// Writes all of `bytes` at `offset`; short writes and interruptions are looped.
-pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
+/// Writes `bytes` at `offset`, perhaps not all of them but at least one; interruptions are looped.
+pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    loop {
         match rustix::io::pwrite(file.as_fd(), bytes, offset) {
             Ok(0) => return Err(Errno(libc::EIO)),
-            Ok(n) => {
-                bytes = &bytes[n..];
-                offset += n as u64;
-            }
+            Ok(n) => return Ok(n),
             Err(Code::INTR) => {}
             Err(code) => return Err(code.into()),
         }
     }
-    Ok(())
+}
+
+/// Opens a file once more for writes past the page cache, and says how their memory must be aligned.
+/// They go by whole pages. `None` where the file system refuses or, unless it may be tried `unasked`,
+/// does not say that it takes them.
+#[cfg(target_os = "linux")]
+pub(crate) fn open_direct(file: &File, unasked: bool) -> Option<(File, usize)> {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
+    const PAGE: u32 = 4096;
+    let said = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
+    let said = said.filter(|said| said.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
+    let alignment = match said {
+        // Zeros say that this file takes none.
+        Some(said) => (1..=PAGE)
+            .contains(&said.stx_dio_offset_align)
+            .then_some(said.stx_dio_mem_align)
+            .filter(|&alignment| alignment > 0)?,
+        None if unasked => PAGE,
+        None => return None,
+    };
+    // By its descriptor: the name may mean another file by now.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    let again = openat(CWD, path, flags, Mode::empty()).ok()?;
+    Some((File::from(again), alignment as usize))
+}
+
+/// Other systems have no such descriptors.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn open_direct(_: &File, _: bool) -> Option<(File, usize)> {
+    None
 }
 
 /// Zeroed, page-aligned memory straight from the system.

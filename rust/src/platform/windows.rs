@@ -39,18 +39,17 @@ pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Resu
 /// Windows notices by itself, or it does not.
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
 
-/// Writes all of `bytes` at `offset`.
-pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match file.seek_write(bytes, offset)? {
-            0 => return Err(Errno(libc::EIO)),
-            n => {
-                bytes = &bytes[n..];
-                offset += n as u64;
-            }
-        }
+/// Writes `bytes` at `offset`, perhaps not all of them but at least one.
+pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    match file.seek_write(bytes, offset)? {
+        0 => Err(Errno(libc::EIO)),
+        n => Ok(n),
     }
-    Ok(())
+}
+
+/// Windows wants such a file opened otherwise from the start.
+pub(crate) fn open_direct(_: &File, _: bool) -> Option<(File, usize)> {
+    None
 }
 
 /// Zeroed, page-aligned memory.

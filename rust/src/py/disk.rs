@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::slot::PySlot;
+use crate::direct::Direct;
 use crate::files::Files;
 use crate::frames;
 use crate::hash::Sum;
@@ -34,12 +35,19 @@ pub(crate) struct PyDisk {
 #[pymethods]
 impl PyDisk {
     #[new]
-    fn new(threads: usize, read_memory: usize) -> PyResult<Self> {
+    #[pyo3(signature = (threads, read_memory, direct = "auto"))]
+    fn new(threads: usize, read_memory: usize, direct: &str) -> PyResult<Self> {
         const MOST: usize = 256;
         if threads > MOST {
             return Err(PyValueError::new_err(format!("at most {MOST} threads")));
         }
-        let (engine, handles) = Engine::start(threads, read_memory)?;
+        let direct = match direct {
+            "auto" => Direct::Auto,
+            "always" => Direct::Always,
+            "never" => Direct::Never,
+            _ => return Err(PyValueError::new_err("direct is auto, always or never")),
+        };
+        let (engine, handles) = Engine::start(threads, read_memory, direct)?;
         Ok(Self {
             engine,
             threads: Mutex::new(handles),
