@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab import torrent
-from lab.clients import FOREIGN, OURS, ROOT, Client
+from lab.clients import FOREIGN, OURS, ROOT, Client, Swarm, SwarmBuffered
 from lab.network import Network, missing
 from lab.process import Usage
 from lab.tracker import Announce, Tracker
@@ -26,7 +26,9 @@ from lab.tracker import Announce, Tracker
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 TRACKER_PORT = 6969
-CLIENTS: dict[str, type[Client]] = {client.name: client for client in OURS + FOREIGN}
+CLIENTS: dict[str, type[Client]] = {
+    client.name: client for client in (*OURS, SwarmBuffered, *FOREIGN)
+}
 UNITS = {"k": 1024, "m": MIB, "g": GIB}
 
 
@@ -173,11 +175,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each client (3)")
     parser.add_argument("--only", action="append", choices=CLIENTS, metavar="CLIENT",
                         help=f"repeatable: {', '.join(CLIENTS)}")  # fmt: skip
+    parser.add_argument("--direct", choices=["auto", "always", "never"], default="auto",
+                        help="when swarm writes past the page cache (auto)")  # fmt: skip
     parser.add_argument("--dir", type=Path, default=ROOT / "build" / "bench",
                         help="where the data goes: a folder on a real disk")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rounds there")
     options = parser.parse_args()
     names: list[str] = options.only or ["swarm", "libtorrent"]
+    Swarm.direct = options.direct
     for problem in (missing(), *(CLIENTS[name].missing() for name in names)):
         if problem:
             print(f"cannot run: {problem}", file=sys.stderr)

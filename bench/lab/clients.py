@@ -95,6 +95,7 @@ class Swarm(Client):
 
     name = "swarm"
     loop = "uvloop"
+    direct: ClassVar[str] = "auto"
 
     @classmethod
     def missing(cls) -> str | None:
@@ -103,7 +104,8 @@ class Swarm(Client):
     def command(self, role: str, torrent: Path) -> list[str]:
         driver, state = str(HERE / "drive_swarm.py"), str(self.folder / "state")
         at = [self.host.address, str(PORT)]
-        return [sys.executable, driver, role, str(torrent), str(self.data), *at, state, self.loop]
+        how = [state, self.direct, self.loop]
+        return [sys.executable, driver, role, str(torrent), str(self.data), *at, *how]
 
 
 class SwarmOnAsyncio(Swarm):
@@ -111,6 +113,13 @@ class SwarmOnAsyncio(Swarm):
 
     name = "swarm-asyncio"
     loop = "asyncio"
+
+
+class SwarmBuffered(Swarm):
+    """The same, writing through the page cache."""
+
+    name = "swarm-buffered"
+    direct = "never"
 
 
 class Libtorrent(Client):

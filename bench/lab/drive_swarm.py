@@ -1,6 +1,6 @@
 """swarm as a process, through its public API: seeds or fetches one torrent until SIGTERM.
 
-usage: drive_swarm.py seed|leech TORRENT FOLDER ADDRESS PORT STATE-DIR uvloop|asyncio
+usage: drive_swarm.py seed|leech TORRENT FOLDER ADDRESS PORT STATE-DIR auto|always|never uvloop|asyncio
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ import asyncio
 import gc
 import signal
 import sys
+from typing import Any
 
 import uvloop
 
 import swarm
 
 
-async def main(role: str, torrent: str, folder: str, address: str, port: str, state: str) -> None:
+async def main(
+    role: str, torrent: str, folder: str, address: str, port: str, state: str, direct: Any
+) -> None:
     """Runs until SIGTERM or SIGINT; a failure of the torrent ends it with a traceback."""
     leaving = asyncio.Event()
 
@@ -25,7 +28,9 @@ async def main(role: str, torrent: str, folder: str, address: str, port: str, st
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    async with swarm.Session(listen=f"{address}:{port}", state_dir=state) as session:
+    settings = swarm.Settings(direct=direct)
+    at = f"{address}:{port}"
+    async with swarm.Session(listen=at, state_dir=state, settings=settings) as session:
         verify = False if role == "seed" else None
         added = await session.add(torrent, dest=folder, verify=verify)
         done = asyncio.create_task(added.wait_done())
