@@ -6,13 +6,17 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-# The laboratory (`lab`) is shared with the benchmarks, and slow oracles (`reference`) between tests.
-# Last in the path: they hide nothing.
+if TYPE_CHECKING:
+    from faults import FaultyDisk
+
+# The laboratory (`lab`) is shared with the benchmarks; slow oracles (`reference`) and the faulty disk
+# (`faults`) between tests. Last in the path: they hide nothing.
 sys.path += [str(Path(__file__).resolve().parents[1] / "bench"), str(Path(__file__).parent)]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -41,6 +45,16 @@ def require() -> Callable[[str | None], None]:
             pytest.skip(missing)
 
     return check
+
+
+@pytest.fixture
+def faulty(require: Callable[[str | None], None], tmp_path: Path) -> Iterator[FaultyDisk]:
+    """A disk, mounted below `tmp_path`, that fails when it is told to."""
+    from faults import FaultyDisk
+
+    require(FaultyDisk.missing())
+    with FaultyDisk(tmp_path / "faulty") as disk:
+        yield disk
 
 
 @pytest.fixture
