@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .errors import SourceError
 from .proto.metainfo import Metainfo as _Metainfo
 from .proto.metainfo_fields import DEFAULT_BUDGET
+
+if TYPE_CHECKING:
+    from .proto.metainfo_build import Version
+    from .tree import Symlinks
 
 StrPath = str | os.PathLike[str]
 
@@ -63,26 +67,42 @@ class Metainfo(_Metainfo):
         source: str | None = None,
         comment: str | None = None,
         piece_length: int | None = None,
+        version: Version = "v1",
+        symlinks: Symlinks = "refuse",
+        exclude: Sequence[str] = (),
         progress: Callable[[int, int], object] | None = None,
     ) -> Self:
         """Hashes a file or folder into a torrent.
 
-        `piece_length` is in bytes (None: chosen by size); each of `trackers` becomes a tier of its
-        own; `progress` is called with bytes hashed and bytes in all. Raises `SourceError` naming the
-        file that could not be read or that changed meanwhile.
+        `piece_length` is in bytes (None: chosen by size). `version` is "v1", "v2" or "hybrid" (BEP
+        52). `symlinks` are refused, kept as such (BEP 47; they may only lead to what the torrent has)
+        or followed: "follow" stays in the folder, "follow-outside" does not. `exclude` are patterns
+        of a shell, for names, or with a slash for paths below `root`. Each of `trackers` becomes a
+        tier of its own; `progress` is called with bytes hashed and bytes in all.
+
+        Raises `SourceError` naming the file that could not be read or that changed meanwhile, and
+        `ConfigError`.
         """
         import asyncio
 
         from .make import Making
+        from .tree import Tree
 
-        making = await asyncio.to_thread(Making, Path(root).expanduser(), piece_length)
+        def walk() -> Making:
+            tree = Tree(Path(root).expanduser(), symlinks, exclude)
+            return Making(tree, piece_length, version)
+
+        making = await asyncio.to_thread(walk)
         hashes = await making.hash(progress)
-        return cls.build(
-            name=making.name,
-            files=making.files,
-            single_file=making.single_file,
+        return await asyncio.to_thread(
+            cls.build,
+            name=making.tree.name,
+            files=making.entries,
+            single_file=making.tree.single_file,
             piece_length=making.piece_length,
-            piece_hashes=hashes,
+            piece_hashes=None if version == "v2" else hashes.pieces,
+            roots=None if version == "v1" else hashes.roots,
+            layers=hashes.layers,
             trackers=[[url] for url in trackers],
             web_seeds=web_seeds,
             private=private,

@@ -14,8 +14,8 @@ from typing import Literal
 from .proto.metainfo import Metainfo
 
 FileState = Literal["good", "damaged", "short", "long", "missing", "unreadable"]
-Found = int | Literal["missing", "unreadable"]
-"""What lies where a file of the torrent should be: its size in bytes, or why it has none."""
+Found = int | Literal["damaged", "missing", "unreadable"]
+"""What lies where a file of the torrent should be: its size in bytes, or why that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,21 @@ def _bad_runs(good: bytes, count: int) -> list[tuple[int, int]]:
 
 def look(meta: Metainfo, dest: Path) -> list[Found]:
     """What lies at each file's place, in order. Nothing is opened; one `lstat` a file."""
-    return [0 if file.pad else _look(os.path.join(dest, *file.path)) for file in meta.files]
+    found: list[Found] = []
+    for file in meta.files:
+        where = os.path.join(dest, *file.path)
+        if file.pad:
+            found.append(0)
+        elif file.symlink is not None:
+            found.append(_look_at_link(where, os.path.join(dest, *file.symlink)))
+        else:
+            found.append(_look(where))
+    return found
 
 
-def _look(path: str) -> Found:
+def _look(where: str) -> Found:
     try:
-        now = os.lstat(path)
+        now = os.lstat(where)
     except PermissionError:
         return "unreadable"
     except (OSError, ValueError):
@@ -106,7 +115,17 @@ def _look(path: str) -> Found:
     if not stat.S_ISREG(now.st_mode):
         return "missing"
     everyone = now.st_mode & 0o444 == 0o444  # which saves asking for each of many files
-    return now.st_size if everyone or os.access(path, os.R_OK) else "unreadable"
+    return now.st_size if everyone or os.access(where, os.R_OK) else "unreadable"
+
+
+def _look_at_link(where: str, target: str) -> Found:
+    """A symlink (BEP 47) is good if it leads where it should, in whatever words it says so."""
+    try:
+        says = os.path.join(os.path.dirname(where), os.readlink(where))
+    except (OSError, ValueError):
+        return "missing"
+    same = os.path.normpath(says) == target or os.path.realpath(where) == os.path.realpath(target)
+    return 0 if same else "damaged"
 
 
 def worth_reading(meta: Metainfo, found: Sequence[Found]) -> bytes:

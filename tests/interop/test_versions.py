@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from lab.clients import Libtorrent
 from reference import torrent as reference
 
+import swarm
 from swarm.proto.metainfo import Entry, Metainfo, Version
 
 KIB = 1024
@@ -171,6 +173,17 @@ def test_a_file_has_the_infohash_that_libtorrent_gives_it(
     made, data = ours(root, version), theirs(root, version)
     assert made.info_bytes == Metainfo.parse(data).info_bytes
     agree(made, load(made.to_bytes()))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("tree", TREES)
+def test_what_create_finds_on_the_disk_is_what_libtorrent_finds(
+    tree: str, version: Version, tmp_path: Path
+) -> None:
+    root = tmp_path / tree
+    write(root, TREES[tree])
+    made = swarm.Metainfo.create(root, version=version, piece_length=PIECE, symlinks="keep")
+    assert asyncio.run(made).info_bytes == Metainfo.parse(theirs(root, version)).info_bytes
 
 
 def test_libtorrent_reads_hybrids_that_it_could_not_make(tmp_path: Path) -> None:

@@ -103,6 +103,30 @@ async def test_what_is_no_file_is_missing(sample, tmp_path, kind):
     assert states(report)["t/dir/b"] == "missing"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+async def test_links_are_held_against_where_they_should_lead(tmp_path):
+    (tmp_path / "t/sub").mkdir(parents=True)
+    (tmp_path / "t/a").write_bytes(b"a")
+    link = tmp_path / "t/sub/link"
+    link.symlink_to("../a")
+    meta = await swarm.Metainfo.create(tmp_path / "t", symlinks="keep")
+
+    async def state() -> str:
+        report = await swarm.verify(meta, tmp_path)
+        assert report.ok == (states(report)["t/sub/link"] == "good")
+        return states(report)["t/sub/link"]
+
+    assert await state() == "good"
+    for target, found in ((tmp_path / "t/a", "good"), ("../b", "damaged"), ("/etc", "damaged")):
+        link.unlink()
+        link.symlink_to(target)
+        assert await state() == found
+    link.unlink()
+    assert await state() == "missing"
+    link.write_bytes(b"")
+    assert await state() == "missing"
+
+
 async def test_nothing_is_written(sample, tmp_path):
     """Sizes and times stay as they are, damage or not."""
     sample.write(tmp_path)
@@ -116,6 +140,16 @@ async def test_nothing_is_written(sample, tmp_path):
     before = now()
     assert not (await swarm.verify(sample.meta, tmp_path)).ok
     assert now() == before
+
+
+@st.composite
+def torrents(draw: st.DrawFn) -> swarm.Metainfo:
+    """Small files and pad files, which are shorter than a piece."""
+    piece_length = draw(st.integers(1, 9))
+    real = st.tuples(st.integers(0, 40), st.just(False))
+    pads = st.tuples(st.integers(0, piece_length - 1), st.just(True))
+    sizes = st.lists(st.one_of(real, real, pads), min_size=1, max_size=12)
+    return of_sizes(draw(sizes.filter(lambda sizes: any(n for n, _ in sizes))), piece_length)
 
 
 def of_sizes(sizes: list[tuple[int, bool]], piece_length: int) -> swarm.Metainfo:
@@ -132,11 +166,7 @@ def of_sizes(sizes: list[tuple[int, bool]], piece_length: int) -> swarm.Metainfo
 @given(st.data())
 def test_ranges_against_a_slow_model(data):
     """Byte by byte: bad is what lies in a bad piece, and a range is never longer than it must be."""
-    sizes = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=12)
-    meta = of_sizes(
-        data.draw(sizes.filter(lambda sizes: any(n for n, _ in sizes))),
-        data.draw(st.integers(1, 9)),
-    )
+    meta = data.draw(torrents())
     pieces = data.draw(
         st.lists(st.booleans(), min_size=meta.piece_count, max_size=meta.piece_count)
     )
@@ -172,11 +202,7 @@ def test_ranges_against_a_slow_model(data):
 
 @given(st.data())
 def test_what_is_worth_reading_against_a_slow_model(data):
-    sizes = st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=12)
-    meta = of_sizes(
-        data.draw(sizes.filter(lambda sizes: any(n for n, _ in sizes))),
-        data.draw(st.integers(1, 9)),
-    )
+    meta = data.draw(torrents())
     found = [data.draw(st.one_of(st.integers(0, 45), st.just("missing"))) for _ in meta.files]
     there = [
         file.pad or (isinstance(now, int) and at < now)
