@@ -164,12 +164,8 @@ def place(name: str, single_file: bool, listing: Listing, warnings: list[str]) -
         return (File(0, (name,), listing.lengths[0], 0, attr, None, root),)
     paths = _safe_paths(listing, warnings)
     if not (listing.attrs or listing.roots):  # as most are
-        return tuple(
-            File(index, (name, *path), length, offset)
-            for index, path, length, offset in zip(
-                count(), paths, listing.lengths, offsets, strict=False
-            )
-        )
+        whole = [(name, *path) for path in paths]
+        return tuple(map(File, count(), whole, listing.lengths, offsets))
     links = targets(listing.paths, listing.links, paths, listing.pads) if listing.links else {}
     lost = listing.links.keys() - links.keys()
     if lost:

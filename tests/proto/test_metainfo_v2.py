@@ -4,15 +4,13 @@ from hashlib import sha1, sha256
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from reference import merkle as oracle
 from reference import torrent
 from reference.torrent import content
 
-from swarm.errors import MetainfoError
-from swarm.proto import bencode, merkle
-from swarm.proto.metainfo import Entry, Metainfo
+from swarm.errors import BencodeError, MetainfoError
+from swarm.proto import bencode
+from swarm.proto.metainfo import Budget, Entry, Metainfo
 
 KIB = 1024
 PIECE = 32 * KIB
@@ -45,24 +43,6 @@ def refused(data: bytes, key: str, **options) -> MetainfoError:
         Metainfo.parse(data, **options)
     assert caught.value.key == key
     return caught.value
-
-
-# Merkle trees
-
-
-@pytest.mark.parametrize("pieces", [2, 3, 4, 7, 512, 513, 1024])
-def test_mi27_layers_of_any_number_of_pieces(pieces):
-    """One more than a power of two is where others went wrong."""
-    data = bytes(range(256)) * 64 * pieces
-    assert merkle.root_of_layer(oracle.layer(data, 16 * KIB), 16 * KIB) == oracle.root(data)
-
-
-@given(st.integers(1, 12 * 16 * KIB), st.sampled_from([16, 32, 64]))
-def test_layers_lead_to_the_root(length, kib):
-    data = content(Entry((), length))
-    if length > kib * KIB:
-        layer = oracle.layer(data, kib * KIB)
-        assert merkle.root_of_layer(layer, kib * KIB) == oracle.root(data)
 
 
 # What a torrent says
@@ -180,3 +160,253 @@ def test_mi13_piece_length_of_version_2(version, piece_length):
 
     meta = make([Entry(("set",), 5)], version, single_file=True)
     refused(changed(meta, change), "piece length")
+
+
+def v2(tree, **info):
+    """A v2 torrent with this file tree, written by hand; no layers."""
+    return bencode.encode(
+        {"info": {"file tree": tree, "meta version": 2, "name": "n", "piece length": PIECE} | info}
+    )
+
+
+def one(length=5, root=b"r" * 32, **more):
+    return {"": {"length": length, "pieces root": root} | more}
+
+
+def test_a_torrent_written_by_hand():
+    meta = Metainfo.parse(v2({"a": one(), "d": {"empty": {"": {"length": 0}}, "f": one(7)}}))
+    assert [(f.path, f.length, f.offset, f.pad) for f in meta.files] == [
+        (("n", "a"), 5, 0, False),
+        (("n", "d", "empty"), 0, 5, False),
+        (("n", ".pad", str(PIECE - 5)), PIECE - 5, 5, True),
+        (("n", "d", "f"), 7, PIECE, False),
+    ]
+    assert meta.piece_hashes == b"r" * 64
+    assert (meta.length, meta.size) == (PIECE + 7, 12)
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_mi22_keys_that_contradict_each_other(version):
+    meta = make(TREE, version)
+    for number in (0, 1, 3, 2**40, b"2"):
+        said = {b"meta version": number}
+        data = changed(meta, lambda _, info, said=said: info.update(said))
+        refused(data, "file tree" if number == 1 else "meta version")
+    refused(changed(meta, lambda _, info: info.pop(b"meta version")), "file tree")
+    refused(changed(meta, lambda _, info: info.pop(b"file tree")), "file tree")
+
+
+def test_mi22_half_of_version_1():
+    meta = make(TREE, "hybrid")
+    refused(changed(meta, lambda _, info: info.pop(b"pieces")), "pieces")
+    refused(changed(meta, lambda _, info: info.pop(b"files")), "files")
+    refused(changed(meta, lambda _, info: info.update(length=5)), "files")
+    refused(changed(make(TREE, "v2"), lambda _, info: info.update(pieces=b"h" * 20)), "files")
+
+
+def at(index, **values):
+    """A change of one entry of `files`."""
+    return lambda _, info: info[b"files"][index].update(
+        {key.encode(): value for key, value in values.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        at(0, path=[b"a", b"other"]),
+        at(0, length=PIECE - 1),
+        at(0, attr=b"x"),
+        at(3, attr=b""),
+        at(-1, **{"symlink path": [b"b"]}),
+        lambda _, info: info[b"files"].pop(0),
+        lambda _, info: info[b"files"].insert(0, {b"length": 0, b"path": [b"0"]}),
+        lambda _, info: info[b"files"].insert(0, info[b"files"].pop(1)),  # the order
+        lambda _, info: info[b"file tree"].update({b"zzz": {b"": {b"length": 0}}}),
+        lambda _, info: info[b"file tree"].pop(b"empty"),
+    ],
+    ids=range(10),
+)
+def test_mi37_halves_of_different_files(change):
+    refused(changed(make(TREE, "hybrid"), change), "file tree")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        at(2, length=PIECE - 6),
+        at(2, length=PIECE - 4),
+        lambda _, info: info[b"files"].pop(2),
+        lambda _, info: info[b"files"].insert(
+            0, {b"length": PIECE - 1, b"path": [b"p"], b"attr": b"p"}
+        ),
+    ],
+    ids=range(4),
+)
+def test_mi37_files_that_do_not_start_with_a_piece(change):
+    def with_hashes(root, info):
+        change(root, info)
+        count = -(-sum(file[b"length"] for file in info[b"files"]) // PIECE)
+        info[b"pieces"] = b"h" * 20 * count
+
+    assert make(TREE, "hybrid").files[2].pad
+    refused(changed(make(TREE, "hybrid"), with_hashes), "files")
+
+
+def test_mi37_more_padding_than_the_last_piece_has_room_for():
+    def change(_, info):
+        pads = [{b"length": PIECE - 1, b"path": [b"p"], b"attr": b"p"}] * 2
+        info[b"files"] += pads
+        info[b"pieces"] += b"h" * 40
+
+    refused(changed(make(TREE, "hybrid"), change), "files")
+
+
+@pytest.mark.parametrize("root", [b"", b"r" * 31, b"r" * 33, bytes(32), 5, [b"r" * 32], None])
+@pytest.mark.parametrize("length", [1, 5 * PIECE])
+def test_mi26_roots_that_are_none(root, length):
+    leaf = {"length": length} if root is None else {"length": length, "pieces root": root}
+    refused(v2({"a": {"": leaf}}), "pieces root")
+
+
+def test_mi26_an_empty_file_has_no_root():
+    files = Metainfo.parse(v2({"a": one(0), "b": one()})).files
+    assert [file.root for file in files] == [None, b"r" * 32]
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_mi28_piece_layers(version):
+    meta = make(TREE, version)
+    key, layer = next((k, v) for k, v in meta.piece_layers.items() if len(v) == 128)
+    other = next(k for k in meta.piece_layers if k != key)
+    layers = b"piece layers"
+    changes = {
+        "all missing": lambda root, _: root.pop(layers),
+        "none": lambda root, _: root.update({layers: {}}),
+        "of another kind": lambda root, _: root.update({layers: [layer]}),
+        "one missing": lambda root, _: root[layers].pop(key),
+        "short": lambda root, _: root[layers].update({key: layer[:-32]}),
+        "long": lambda root, _: root[layers].update({key: layer + bytes(32)}),
+        "part of a hash": lambda root, _: root[layers].update({key: layer[:-1]}),
+        "empty": lambda root, _: root[layers].update({key: b""}),
+        "a number": lambda root, _: root[layers].update({key: 5}),
+        "wrong": lambda root, _: root[layers].update({key: layer[:-1] + b"?"}),
+        "swapped": lambda root, _: root[layers].update({key: layer[32:] + layer[:32]}),
+        "of another file": lambda root, _: root[layers].update({key: meta.piece_layers[other]}),
+        "extra": lambda root, _: root[layers].update({b"e" * 32: layer}),
+        "extra, of a short file": lambda root, _: root[layers].update(
+            {next(f.root for f in meta.files if f.length == 5): layer[:32]}
+        ),
+        "a short key": lambda root, _: root[layers].update({b"e": layer}),
+    }
+    for change in changes.values():
+        refused(changed(meta, change), "piece layers")
+
+
+def test_mi28_two_lengths_under_one_root():
+    refused(v2({"a": one(2 * PIECE), "b": one(2 * PIECE - 1)}), "pieces root")
+
+
+def test_mi28_the_same_file_twice_has_one_layer():
+    both = [Entry(("a",), 3 * PIECE), Entry(("b",), 3 * PIECE)]
+    for version in ("v2", "hybrid"):
+        meta = make(both, version)
+        assert len(meta.piece_layers) == 1
+        assert meta.piece_count == 6
+
+
+def test_mi28_layers_are_only_a_matter_of_version_2():
+    meta = make(TREE, "v1")
+    data = changed(meta, lambda root, _: root.update({b"piece layers": {b"any": b"thing"}}))
+    assert Metainfo.parse(data).extra == {b"piece layers": {b"any": b"thing"}}
+    assert Metainfo.parse(data).to_bytes() == data
+
+
+def nested(depth, node):
+    for _ in range(depth):
+        node = {"d": node}
+    return node
+
+
+def test_mi29_deep_trees():
+    limit = bencode.DEPTH - 4
+    assert len(Metainfo.parse(v2(nested(limit, one()))).files[0].path) == limit + 1
+    deep = b"d1:d" * 10_000 + b"d0:d6:lengthi0eee" + b"e" * 10_000
+    head = b"d4:infod9:file tree" + deep
+    with pytest.raises(BencodeError, match="depth"):
+        Metainfo.parse(head + b"12:meta versioni2e4:name1:n12:piece lengthi32768eee")
+    refused(v2(nested(11, one())), "file tree", budget=Budget(path_depth=10))
+    assert Metainfo.parse(v2(nested(10, one())), budget=Budget(path_depth=10))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a": {**one(), "b": one()}},
+        one(),
+        {"a": {"": one()}},
+        {"a": {"d": {"": {"length": 5, "pieces root": b"r" * 32}, "e": {}}}},
+    ],
+    ids=range(4),
+)
+def test_mi29_a_file_and_a_folder_at_once(tree):
+    with pytest.raises(MetainfoError):
+        Metainfo.parse(v2(tree))
+
+
+@pytest.mark.parametrize("tree", [{}, {"a": {}}, {"a": {"b": {}}}])
+def test_mi29_folders_of_nothing(tree):
+    refused(v2(tree), "file tree")
+    assert len(Metainfo.parse(v2({**tree, "f": one()})).files) == 1
+
+
+def test_mi29_names_out_of_order():
+    leaf = b"d0:d6:lengthi5e11:pieces root32:" + b"r" * 32 + b"ee"
+    rest = b"12:meta versioni2e4:name1:n12:piece lengthi32768e"
+    for names, good in ((b"ab", True), (b"ba", False)):
+        tree = b"".join(b"1:%c" % name + leaf for name in names)
+        data = b"d4:infod9:file treed" + tree + b"e" + rest + b"ee"
+        if good:
+            assert len(Metainfo.parse(data).files) == 3
+        else:
+            assert "out of order" in str(refused(data, "file tree"))
+
+
+@pytest.mark.parametrize("wrong", [5, b"text", [], [{}]], ids=repr)
+def test_mi09_wrong_kind_in_a_tree(wrong):
+    for tree in (
+        wrong,
+        {"a": wrong},
+        {"a": {"b": wrong, "c": one()}},
+        {"a": {"": wrong}},
+        {"a": one([wrong])},
+        {"a": one(attr=[wrong])},
+        {"a": one(attr="l", **{"symlink path": {"a": wrong}})},
+        {"a": one(attr="l", **{"symlink path": [[wrong]]})},
+    ):
+        with pytest.raises(MetainfoError):
+            Metainfo.parse(v2(tree))
+
+
+def test_mi15_a_length_below_zero_in_a_tree():
+    refused(v2({"a": one(-1)}), "length")
+    refused(v2({"a": one(-5), "b": one(50)}), "length")
+
+
+def test_mi16_a_sum_of_lengths_that_overflows_in_a_tree():
+    refused(v2({"a": one(2**62), "b": one(2**62)}), "length")
+    refused(v2({"a": one(2**63 - 1)}), "pieces")
+    # The pads of our own making count as well.
+    refused(v2({"a": one(2**62 + 1), "b": one(2**62 - 5)}), "length")
+
+
+def test_mi19_nothing_to_share_in_version_2():
+    refused(v2({"a": {"": {"length": 0}}, "b": {"": {"length": 0}}}), "files")
+
+
+def test_mi30_trees_too_large():
+    """Told by the number of pieces, before anything is allocated for them."""
+    assert "budget pieces" in str(refused(v2({"a": one(2**60)}), "pieces"))
+    assert "budget pieces" in str(refused(v2({"a": one(PIECE * 2**21 + 1)}), "pieces"))
+    refused(v2({"a": one(), "b": one()}), "pieces", budget=Budget(pieces=1))
+    refused(v2({"a": one(), "b": one()}), "file tree", budget=Budget(files=1))
