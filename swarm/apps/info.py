@@ -15,40 +15,77 @@ from .command import Command
 from .output import escape, record
 from .source import load
 
+VERSIONS = {"v1": "1", "v2": "2", "hybrid": "1 and 2 (hybrid)"}
+
 
 @click.command("info", cls=Command)
 @click.argument("torrent")
-@click.option("--files", is_flag=True, help="Only the files: their length in bytes and their path.")
+@click.option(
+    "--files",
+    is_flag=True,
+    help="Only the files: length in bytes, path, attributes. With --json a record each.",
+)
 @click.option("--magnet", is_flag=True, help="Only the magnet link.")
 @options.as_json
 def command(torrent: str, files: bool, magnet: bool, as_json: bool) -> None:
     """Show what the file TORRENT (or - for stdin) describes. Asks nobody."""
-    if files + magnet + as_json > 1:
-        raise click.UsageError("--files, --magnet and --json exclude each other")
+    if magnet and (files or as_json):
+        raise click.UsageError("--magnet excludes --files and --json")
     meta = load(torrent)
-    if as_json:
+    if as_json and files:
+        for file in listed(meta):
+            record("file", **about(file))
+    elif as_json:
         record("info", **facts(meta))
     elif magnet:
         print(escape(meta.magnet))
     elif files:
-        for file in meta.files:
-            print(f"{file.length}\t{escape('/'.join(file.path))}")
+        for file in listed(meta):
+            print(line(file))
     else:
         for label, text in summary(meta):
             print(f"{label + ':' if label else '':<13} {escape(text)}")
+
+
+def listed(meta: swarm.Metainfo) -> list[swarm.File]:
+    """Its files; pad files are none to those who share them."""
+    return [file for file in meta.files if not file.pad]
+
+
+def line(file: swarm.File) -> str:
+    """A file for people, and for `cut`: what has no attributes has two columns."""
+    columns = [str(file.length), escape("/".join(file.path))]
+    if file.symlink is not None:
+        columns[1] += f" -> {escape('/'.join(file.symlink))}"
+    return "\t".join([*columns, file.attr] if file.attr else columns)
+
+
+def about(file: swarm.File) -> dict[str, object]:
+    """A file for a program: what it does not have is left out."""
+    facts = {
+        "path": "/".join(file.path),
+        "length": file.length,
+        "attr": file.attr or None,
+        "symlink": "/".join(file.symlink) if file.symlink is not None else None,
+        "root": file.root.hex() if file.root is not None else None,
+    }
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def facts(meta: swarm.Metainfo) -> dict[str, object]:
     """All of it, for a program."""
     return {
         "name": meta.name,
+        "version": meta.version,
         "infohash": str(meta.infohash),
-        "length": meta.length,
+        "infohash_v1": meta.infohash.v1.hex() if meta.infohash.v1 else None,
+        "infohash_v2": meta.infohash.v2.hex() if meta.infohash.v2 else None,
+        "length": meta.size,
         "piece_length": meta.piece_length,
         "pieces": meta.piece_count,
         "private": meta.private,
         "single_file": meta.single_file,
-        "files": [{"path": "/".join(f.path), "length": f.length} for f in meta.files],
+        "files": [about(file) for file in listed(meta)],
         "trackers": [list(tier) for tier in meta.trackers],
         "web_seeds": list(meta.web_seeds),
         "comment": meta.comment,
@@ -63,10 +100,15 @@ def facts(meta: swarm.Metainfo) -> dict[str, object]:
 def summary(meta: swarm.Metainfo) -> Iterator[tuple[str, str]]:
     """The lines for people: a label and its text. What the torrent does not say is left out."""
     yield "name", meta.name
+    yield "version", VERSIONS[meta.version]
     yield "infohash", str(meta.infohash)
-    yield "size", f"{format_size(meta.length)} ({meta.length} bytes)"
+    if meta.version == "hybrid":
+        yield "", meta.infohash.v2.hex() if meta.infohash.v2 else ""
+    yield "size", f"{format_size(meta.size)} ({meta.size} bytes)"
+    if meta.length > meta.size and meta.version != "v2":
+        yield "padding", format_size(meta.length - meta.size)
     yield "pieces", f"{meta.piece_count} of {format_size(meta.piece_length)}"
-    yield "files", str(len(meta.files))
+    yield "files", str(len(listed(meta)))
     if meta.private:
         yield "private", "yes"
     for number, tier in enumerate(meta.trackers):

@@ -12,9 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from reference import merkle as oracle
+from reference import torrent
 
 from swarm.apps.cli import start
 from swarm.apps.info import date
+from swarm.proto.metainfo import Entry, Metainfo
 
 TorrentFile = Callable[..., Path]
 
@@ -52,6 +55,80 @@ def test_files(torrent_file: TorrentFile, capsys: pytest.CaptureFixture[str]) ->
 def test_magnet(torrent_file: TorrentFile, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(["info", "--magnet", str(torrent_file())]) == 0
     assert capsys.readouterr().out.startswith("magnet:?xt=urn:btih:")
+
+
+TREE = [
+    Entry(("run",), 70_000, "x"),
+    Entry(("d", "plain"), 5),
+    Entry(("d", "link"), 0, "l", ("run",)),
+]
+
+
+@pytest.fixture(params=["v1", "v2", "hybrid"])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Metainfo, str]:
+    """A torrent of each version, and where it is."""
+    meta = torrent.make(TREE, request.param, piece_length=32 * 1024)
+    path = tmp_path / "set.torrent"
+    path.write_bytes(meta.to_bytes())
+    return meta, str(path)
+
+
+def test_versions(made: tuple[Metainfo, str], capsys: pytest.CaptureFixture[str]) -> None:
+    meta, path = made
+    hashes = [raw.hex() for raw in (meta.infohash.v1, meta.infohash.v2) if raw]
+    assert start(["info", path]) == 0
+    rows = [(row[:13].rstrip(": "), row[14:]) for row in capsys.readouterr().out.splitlines()]
+    texts = [text for _, text in rows]
+    assert texts[1] == {"v1": "1", "v2": "2", "hybrid": "1 and 2 (hybrid)"}[meta.version]
+    assert texts[2 : 2 + len(hashes)] == hashes
+    assert "68.4 KiB (70005 bytes)" in texts, "without what pads it"
+    assert ("files", "3") in rows
+    assert ("padding" in [label for label, _ in rows]) == (meta.version == "hybrid")
+    assert start(["info", "--magnet", path]) == 0
+    magnet = capsys.readouterr().out
+    assert magnet.count("xt=urn:btih:" + hashes[0]) == (meta.version != "v2")
+    assert magnet.count("xt=urn:btmh:1220" + hashes[-1]) == (meta.version != "v1")
+
+
+def test_versions_for_programs(
+    made: tuple[Metainfo, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta, path = made
+    assert start(["info", "--json", path]) == 0
+    read = json.loads(capsys.readouterr().out)
+    known = [raw.hex() if raw else None for raw in (meta.infohash.v1, meta.infohash.v2)]
+    assert [read["infohash_v1"], read["infohash_v2"]] == known
+    assert (read["version"], read["length"]) == (meta.version, 70_005)
+    assert start(["info", "--files", "--json", path]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record.pop("type") for record in records} == {"file"}
+    assert {record.pop("v") for record in records} == {1}
+    assert records == read["files"]
+    link, plain, run = records
+    assert link == {"path": "set/d/link", "length": 0, "attr": "xl", "symlink": "set/run"}
+    if meta.version == "v1":
+        assert "root" not in run
+    else:
+        assert run.pop("root") == oracle.root(torrent.content(TREE[0])).hex()
+        assert plain.pop("root") == oracle.root(torrent.content(TREE[1])).hex()
+    assert plain == {"path": "set/d/plain", "length": 5}
+    assert run == {"path": "set/run", "length": 70_000, "attr": "x"}
+
+
+def test_attributes_of_files(
+    made: tuple[Metainfo, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(["info", "--files", made[1]]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "0\tset/d/link -> set/run\txl",
+        "5\tset/d/plain",
+        "70000\tset/run\tx",
+    ]
+
+
+def test_options_that_exclude_each_other(torrent_file: TorrentFile) -> None:
+    for other in ("--files", "--json"):
+        assert start(["info", "--magnet", other, str(torrent_file())]) == 2
 
 
 def test_stdin(
