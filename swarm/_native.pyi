@@ -74,7 +74,7 @@ class Disk:
         part_names: Sequence[str | None] | None = None,
         make_parts: bool = False,
         aside: tuple[str | PathLike[str], Sequence[str]] | None = None,
-        unwanted: Sequence[int] = (),
+        unwanted: Sequence[int] | None = None,
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
 

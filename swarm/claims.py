@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from .errors import StorageError
 from .proto.metainfo import Metainfo
-from .store.files import survey
+from .store.places import Places
 from .store.resume import Resume, ResumeFile, trusted
 
 
@@ -30,32 +31,44 @@ class Claims:
     The same torrent in two folders has two. All methods block on the disk.
     """
 
-    def __init__(self, state_dir: Path, meta: Metainfo, dest: Path) -> None:
+    def __init__(self, state_dir: Path, meta: Metainfo, places: Places) -> None:
+        dest = places.dest
         infohash = meta.infohash.wire
         place = hashlib.sha1(str(dest).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._meta = meta
         self._dest = dest
+        self._places = places
         self._infohash = infohash
         self._file = ResumeFile(state_dir / "resume" / place, infohash)
         self._lock: IO[bytes] | None = None
 
     def load(self) -> Claimed:
-        """What the last run has left, held against the files as they are. Never raises."""
+        """What the last run has left, held against the files as they are.
+
+        Raises `StorageError` where something else lies under the final name of a file that was
+        begun here under its part name: which of them counts is not ours to say.
+        """
         resume, reason = self._file.load()
         if resume is not None and Path(resume.dest) != self._dest:
             reason = f"it is about the folder {resume.dest}"
             resume = None
-        good, doubtful = trusted(resume, self._meta, survey(self._meta.files, self._dest))
+        for file in resume.parts if resume is not None else ():
+            if file < len(self._meta.files) and self._places.contested(file):
+                path = str(self._places.path(file))
+                raise StorageError.of(errno.EEXIST, path, 0, "rename")
+        good, doubtful = trusted(resume, self._meta, self._places.survey().files)
         return Claimed(good, doubtful, resume, reason)
 
     def save(self, pieces: bytes, *, clean: bool, uploaded: int = 0, downloaded: int = 0) -> None:
         """Claims `pieces`, which must be durable. Raises `StorageError`."""
+        now = self._places.survey()
         self._file.save(
             Resume(
                 infohash=self._infohash,
                 dest=str(self._dest),
                 bitfield=pieces,
-                files=survey(self._meta.files, self._dest),
+                files=now.files,
+                parts=now.parts,
                 clean=clean,
                 uploaded=uploaded,
                 downloaded=downloaded,

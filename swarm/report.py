@@ -91,11 +91,14 @@ def _bad_runs(good: bytes, count: int) -> list[tuple[int, int]]:
     return [run.span() for run in re.compile("0+").finditer(bits, 0, count)]
 
 
-def look(meta: Metainfo, dest: Path) -> list[Found]:
-    """What lies at each file's place, in order. Nothing is opened; one `lstat` a file."""
+def look(meta: Metainfo, dest: Path, path: Callable[[int], Path] | None = None) -> list[Found]:
+    """What lies at each file's place, in order. Nothing is opened; one `lstat` a file.
+
+    `path` names the places of files that are not to be looked for under their final names.
+    """
     found: list[Found] = []
     for file in meta.files:
-        where = os.path.join(dest, *file.path)
+        where = str(path(file.index)) if path else os.path.join(dest, *file.path)
         if file.pad:
             found.append(0)
         elif file.symlink is not None:

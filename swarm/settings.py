@@ -61,11 +61,13 @@ class Settings:
     """The longest that leaving a session may take."""
     resume_interval: float = 10.0
     """How often progress is made durable and claimed in the resume file."""
+    part_names: bool = True
+    """A file is called NAME.part until it is complete."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int | float) and not value > 0:
+            if isinstance(value, int | float) and value is not False and not value > 0:
                 raise ConfigError(f"{field.name} must be above zero, not {value!r}")
         if self.direct not in get_args(Direct):
             raise ConfigError(

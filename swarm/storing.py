@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ._bits import Bits
 from .claims import Claims
 from .errors import StorageError
+from .finishing import Finishing
 from .net.peer import Frames
 from .report import Report, look, report
 from .store.disk import Storage, Verdict
+from .store.places import Places
 from .turns import through
 
 if TYPE_CHECKING:
@@ -33,8 +35,10 @@ class Storing:
         """What the last full check found."""
         self._runner = runner
         self._session = runner.session
-        self._meta, self._dest = runner.meta, runner.dest
-        self._claims = Claims(runner.session.state_dir, runner.meta, runner.dest)
+        self._meta = runner.meta
+        self._places = Places(runner.meta.files, runner.dest)
+        self._claims = Claims(runner.session.state_dir, runner.meta, self._places)
+        self._finishing = Finishing(runner.meta)
         self._storage: Storage | None = None
         self._commits = 0  # under way
         self._settled: asyncio.Future[None] | None = None
@@ -48,21 +52,34 @@ class Storing:
         """
         self.known = False
         await through(asyncio.to_thread(self._claims.acquire))
-        self._storage = self._session.disk.open(self._meta, self._dest, writable=True)
+        self._storage = self._session.disk.open(
+            self._meta,
+            self._places,
+            writable=True,
+            make_parts=self._session.settings.part_names,
+        )
         self.have.zero()
         if verify is False:
             self.have.fill()
         elif verify is True:
             await through(asyncio.to_thread(self._claims.forget))
             await self._check(self._storage, None)
-            found = await asyncio.to_thread(look, self._meta, self._dest)
+            found = await asyncio.to_thread(look, self._meta, self._places.dest, self._places.now)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
         else:
             claimed = await asyncio.to_thread(self._claims.load)
             self._adopt(claimed.trusted)
             if any(claimed.doubtful):
                 await self._check(self._storage, claimed.doubtful)
+        await self._finish(self._storage)
         self.known = True
+
+    async def _finish(self, storage: Storage) -> None:
+        """Gives the files that are complete their final names, if the last run did not come to it."""
+        self._finishing.begin(self.have)
+        parts = (await asyncio.to_thread(self._places.survey)).parts
+        if complete := self._finishing.complete(parts):
+            await storage.finish(complete)
 
     async def _check(self, storage: Storage, todo: bytes | None) -> None:
         def progress(done: int, total: int) -> None:
@@ -136,6 +153,17 @@ class Storing:
         self._commits += 1
 
     def _on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
+        """A piece counts once the files that it completes have their final names."""
+        complete = self._finishing.verified(piece) if verdict is Verdict.VERIFIED else []
+        if complete and self._storage is not None:
+            self._storage.finish_then(complete, partial(self._on_finished, piece))
+        else:
+            self._on_verdict(piece, verdict)
+
+    def _on_finished(self, piece: int, error: StorageError | None) -> None:
+        self._on_verdict(piece, error or Verdict.VERIFIED)
+
+    def _on_verdict(self, piece: int, verdict: Verdict | StorageError) -> None:
         self._commits -= 1
         if not self._commits and self._settled is not None and not self._settled.done():
             self._settled.set_result(None)

@@ -37,14 +37,18 @@ from .source import load_or_url
     metavar="TIME",
     help="Give up when not complete after this.",
 )
+@click.option("--no-part", is_flag=True, help="Give files their final names from the start.")
 @options.swarming
-def command(src: str, output: Path, seed: bool, timeout: float | None, **given: Any) -> None:
+def command(
+    src: str, output: Path, seed: bool, timeout: float | None, no_part: bool, **given: Any
+) -> None:
     """Download the torrent SRC: a file, an http(s) URL of one, or - for stdin.
 
     Prints the path of what was downloaded. Ctrl-C saves and leaves; the same command resumes.
     """
     source = load_or_url(src)
-    run(lambda: download(source, output, seed, timeout, options.Swarming(**given)))
+    how = options.Swarming(**given)
+    run(lambda: download(source, output, seed, timeout, how, part_names=not no_part))
 
 
 async def download(
@@ -53,12 +57,16 @@ async def download(
     seed: bool,
     timeout: float | None,
     how: options.Swarming,
+    **turned: Any,
 ) -> None:
-    """Downloads into `dest`, reports, and seeds if that was asked for. `timeout` in seconds."""
+    """Downloads into `dest`, reports, and seeds if that was asked for. `timeout` in seconds.
+
+    `turned` are settings of the session.
+    """
     done = False
     begun = time.monotonic()
     try:
-        async with how.session() as session:
+        async with how.session(**turned) as session:
             try:
                 async with asyncio.timeout(timeout) as limit:
                     torrent = await session.add(source, dest=dest, **how.extra())

@@ -131,9 +131,12 @@ class Swarming:
     quiet: bool
     as_json: bool
 
-    def session(self) -> swarm.Session:
-        """The session they ask for; what was not given keeps the session's own default."""
-        given: dict[str, Any] = {}
+    def session(self, **turned: Any) -> swarm.Session:
+        """The session they ask for; what was not given keeps the session's own default.
+
+        `turned` are settings.
+        """
+        given: dict[str, Any] = {"settings": swarm.Settings(**turned)}
         if self.listen is not None:
             given["listen"] = str(self.listen)
         if self.state_dir is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from swarm.proto.metainfo import Metainfo
 from swarm.proto.metainfo_files import File
 from swarm.settings import Direct
 
-from .files import FileNow, survey
+from .places import Places, Survey
 
 
 class Verdict(Enum):
@@ -97,9 +97,20 @@ class Disk:
         if errors:
             raise ExceptionGroup("callbacks of disk jobs failed", errors)
 
-    def open(self, meta: Metainfo, dest: Path, *, writable: bool) -> Storage:
-        """The files of `meta` below the folder `dest`. Touches nothing yet."""
-        return Storage(self, meta, dest, writable)
+    def open(
+        self,
+        meta: Metainfo,
+        where: Path | Places,
+        *,
+        writable: bool,
+        make_parts: bool = False,
+    ) -> Storage:
+        """The files of `meta` in a folder, or in their places. Touches nothing yet.
+
+        With `make_parts` they are made under their part names, until `finish`.
+        """
+        places = where if isinstance(where, Places) else Places(meta.files, where)
+        return Storage(self, meta, places, writable, make_parts)
 
     def _expect(self, handler: Handler, submit: Callable[[int], None]) -> int:
         job = next(self._numbers)
@@ -118,12 +129,20 @@ class Storage:
     Jobs after `close`, and commits that are out of order, raise `ValueError`.
     """
 
-    def __init__(self, disk: Disk, meta: Metainfo, dest: Path, writable: bool) -> None:
+    def __init__(
+        self, disk: Disk, meta: Metainfo, places: Places, writable: bool, make_parts: bool
+    ) -> None:
         self.meta = meta
-        self.dest = dest
+        self.places = places
         self._disk = disk
-        files = [(() if file.pad else file.path, file.length) for file in meta.files]
-        self._native = disk._native.open(dest, files, meta.piece_length, writable)
+        self._native = disk._native.open(
+            places.dest,
+            [(path, file.length) for path, file in zip(places.paths, meta.files, strict=True)],
+            meta.piece_length,
+            writable,
+            part_names=places.parts,
+            make_parts=make_parts,
+        )
         self._reads: dict[int, Callable[[StorageError, int], None]] = {}
         self._busy = 0
         self._idle: asyncio.Future[None] | None = None
@@ -230,6 +249,27 @@ class Storage:
         Raises `StorageError`, and then each time again: what could not be flushed is uncertain
         until it has been checked through a new storage.
         """
+        await self._ended(self._native.sync)
+
+    async def finish(self, files: Sequence[int]) -> None:
+        """Give files that are complete their final names.
+
+        Raises `StorageError`: EEXIST rather than replace what has such a name.
+        """
+        await self._ended(lambda job: self._native.finish(job, files))
+
+    def finish_then(
+        self, files: Sequence[int], done: Callable[[StorageError | None], None]
+    ) -> None:
+        """The same with a callback."""
+
+        def finish(completion: Completion) -> None:
+            done(self._error(completion) if completion[1] == "error" else None)
+
+        self._expect(finish, lambda job: self._native.finish(job, files))
+
+    async def _ended(self, submit: Callable[[int], None]) -> None:
+        """Submits a job and waits for its one completion. Raises `StorageError`."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def finish(completion: Completion) -> None:
@@ -240,7 +280,7 @@ class Storage:
             else:
                 ended.set_result(None)
 
-        self._expect(finish, self._native.sync)
+        self._expect(finish, submit)
         await ended
 
     async def close(self) -> None:
@@ -253,13 +293,13 @@ class Storage:
             self._idle = self._idle or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._idle)
 
-    def survey(self) -> tuple[FileNow | None, ...]:
-        """Size and time of each file; None where there is none."""
-        return survey(self.meta.files, self.dest)
+    def survey(self) -> Survey:
+        """Size and times of each file."""
+        return self.places.survey()
 
     def missing(self) -> tuple[File, ...]:
         """Files that are not there, or shorter than they should be."""
-        pairs = zip(self.meta.files, self.survey(), strict=True)
+        pairs = zip(self.meta.files, self.survey().files, strict=True)
         return tuple(
             file for file, now in pairs if not file.pad and (now is None or now.size < file.length)
         )
@@ -283,7 +323,7 @@ class Storage:
         return self._storage_error(number, index, offset, operation)
 
     def _storage_error(self, number: int, index: int, offset: int, operation: str) -> StorageError:
-        path = str(self.dest.joinpath(*self.meta.files[index].path))
+        path = str(self.places.path(index))
         facts: dict[str, Any] = {
             "errno": number,
             "path": path,

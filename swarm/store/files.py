@@ -1,16 +1,13 @@
-"""What lies on the disk of a torrent's files: sizes and times, nothing read."""
+"""A file as it lies on the disk: its size and times."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import msgspec
-
-from swarm.proto.metainfo_files import File
 
 
 class FileNow(NamedTuple):
@@ -25,15 +22,8 @@ class FileNow(NamedTuple):
     ctime_ns: int
 
 
-def survey(files: Iterable[File], dest: Path) -> tuple[FileNow | None, ...]:
-    """The state of each file, in order; None where there is no regular file (or a pad file).
-
-    One `lstat` a file: for torrents of many files, call it on a thread.
-    """
-    return tuple(None if file.pad else _look(dest.joinpath(*file.path)) for file in files)
-
-
-def _look(path: Path) -> FileNow | None:
+def look(path: Path) -> FileNow | None:
+    """A file as it is, nothing read; None where there is no regular file."""
     try:
         found = os.lstat(path)
     except OSError:

@@ -47,6 +47,8 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Pieces that are verified and durable, in wire order."""
     files: tuple[FileNow | None, ...]
     """Each file when this was saved, after the sync; None where it was not."""
+    parts: tuple[Count, ...] = ()
+    """The files that lay under their part names then."""
     clean: bool
     """Nothing was written to the files after this was saved."""
     uploaded: Count = 0

@@ -9,13 +9,18 @@ import pytest
 
 import swarm
 from swarm.claims import Claims
+from swarm.store.places import Places
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 
 
+def claims_of(meta, folder, dest):
+    return Claims(folder / "state", meta, Places(meta.files, dest))
+
+
 @posix
 def test_one_owner_at_a_time(sample, tmp_path):
-    one, two = (Claims(tmp_path / "state", sample.meta, tmp_path) for _ in range(2))
+    one, two = (claims_of(sample.meta, tmp_path, tmp_path) for _ in range(2))
     one.acquire()
     with pytest.raises(swarm.StorageError, match="another") as caught:
         two.acquire()
@@ -35,12 +40,13 @@ def test_a_process_that_died_owns_nothing(sample, tmp_path):
         from pathlib import Path
         import swarm
         from swarm.claims import Claims
+        from swarm.store.places import Places
         meta, here = swarm.Metainfo.load(sys.argv[1]), Path(sys.argv[2])
-        Claims(here / "state", meta, here).acquire()
+        Claims(here / "state", meta, Places(meta.files, here)).acquire()
         os.kill(os.getpid(), signal.SIGKILL)
     """
     subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path)], check=False)
-    claims = Claims(tmp_path / "state", sample.meta, tmp_path)
+    claims = claims_of(sample.meta, tmp_path, tmp_path)
     claims.acquire()
     claims.release()
 
@@ -50,7 +56,7 @@ def test_folders_do_not_share_claims(sample, tmp_path):
         sample.write(tmp_path / place)
     full = b"\xff" * 4
     assert sample.meta.piece_count == 32
-    one, two = (Claims(tmp_path / "state", sample.meta, tmp_path / p) for p in ("one", "two"))
+    one, two = (claims_of(sample.meta, tmp_path, tmp_path / p) for p in ("one", "two"))
     one.save(full, clean=True)
     assert one.load()[:2] == (full, bytes(4))
     assert two.load()[:2] == (bytes(4), full)  # nothing to believe, all to be hashed
@@ -61,7 +67,7 @@ def test_folders_do_not_share_claims(sample, tmp_path):
 
 def test_claims_that_cannot_be_saved(sample, tmp_path):
     (tmp_path / "state").write_bytes(b"a file, not a folder")
-    claims = Claims(tmp_path / "state", sample.meta, tmp_path)
+    claims = claims_of(sample.meta, tmp_path, tmp_path)
     for act in (claims.acquire, lambda: claims.save(bytes(4), clean=True)):
         with pytest.raises(swarm.StorageError):
             act()

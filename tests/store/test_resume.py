@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from swarm.errors import DiskFull, StorageError
 from swarm.store import resume as module
-from swarm.store.files import FileNow, survey
+from swarm.store.files import FileNow
+from swarm.store.places import Places
 from swarm.store.resume import Resume, ResumeFile, trusted
 
 INFOHASH = bytes(range(20))
@@ -166,11 +167,13 @@ NONE = b"\0"
 
 
 def claim(sample, dest, *, bitfield=ALL, clean=True) -> Resume:
-    return make(bitfield=bitfield, clean=clean, files=survey(sample.meta.files, dest))
+    return make(
+        bitfield=bitfield, clean=clean, files=Places(sample.meta.files, dest).survey().files
+    )
 
 
 def judge(resume, sample, dest) -> tuple[bytes, bytes]:
-    return trusted(resume, sample.meta, survey(sample.meta.files, dest))
+    return trusted(resume, sample.meta, Places(sample.meta.files, dest).survey().files)
 
 
 def touch(path, seconds: int) -> None:
@@ -299,7 +302,7 @@ def test_a_symlink_is_no_file(sample, tmp_path):
     sample.write(tmp_path)
     (tmp_path / "t/a").rename(tmp_path / "elsewhere")
     (tmp_path / "t/a").symlink_to(tmp_path / "elsewhere")
-    assert survey(sample.meta.files, tmp_path)[0] is None
+    assert Places(sample.meta.files, tmp_path).survey().files[0] is None
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

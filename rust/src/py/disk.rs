@@ -69,7 +69,7 @@ impl PyDisk {
     }
 
     /// The torrent's files below `root`. Touches nothing yet.
-    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=Vec::new()))]
+    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None))]
     #[expect(clippy::too_many_arguments, reason = "most of them are keywords")]
     fn open(
         &self,
@@ -80,10 +80,11 @@ impl PyDisk {
         part_names: Option<Vec<Option<OsString>>>,
         make_parts: bool,
         aside: Option<(PathBuf, Vec<OsString>)>,
-        unwanted: Vec<usize>,
+        unwanted: Option<Vec<usize>>,
     ) -> PyResult<PyStorage> {
         let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
+        let unwanted = unwanted.unwrap_or_default();
         let mut parts = part_names.unwrap_or_else(|| vec![None; files.len()]);
         if parts.len() != files.len() {
             return Err(PyValueError::new_err("a part name for each file, or None"));
