@@ -129,6 +129,11 @@ class Storage:
     def sync(self, job: int) -> None:
         """Make durable what was written since the last sync. A file that failed once keeps failing."""
 
+    def spots(self) -> bytes:
+        """Where each file was last seen, a letter each: under its final name (f), its part name (p), kept
+        aside (a), or not at all (space). Waits for changes under way.
+        """
+
     def finish(self, job: int, files: Sequence[int]) -> None:
         """Give files that are complete their final names. EEXIST where something else has such a name."""
 

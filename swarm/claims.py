@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 
 from .errors import StorageError
 from .proto.metainfo import Metainfo
-from .store.places import Places
+from .store.places import Places, Survey
 from .store.resume import Resume, ResumeFile, trusted
 
 
@@ -45,23 +45,28 @@ class Claims:
     def load(self) -> Claimed:
         """What the last run has left, held against the files as they are.
 
-        Raises `StorageError` where something else lies under the final name of a file that was
+        Raises `StorageError` where something came to lie under the final name of a file that was
         begun here under its part name: which of them counts is not ours to say.
         """
         resume, reason = self._file.load()
         if resume is not None and Path(resume.dest) != self._dest:
             reason = f"it is about the folder {resume.dest}"
             resume = None
-        for file in resume.parts if resume is not None else ():
-            if file < len(self._meta.files) and self._places.contested(file):
-                path = str(self._places.path(file))
-                raise StorageError.of(errno.EEXIST, path, 0, "rename")
+        if resume is not None:
+            self._check_names(resume)
         good, doubtful = trusted(resume, self._meta, self._places.survey().files)
         return Claimed(good, doubtful, resume, reason)
 
-    def save(self, pieces: bytes, *, clean: bool, uploaded: int = 0, downloaded: int = 0) -> None:
-        """Claims `pieces`, which must be durable. Raises `StorageError`."""
-        now = self._places.survey()
+    def _check_names(self, resume: Resume) -> None:
+        parts = set(resume.parts)
+        for file, before in enumerate(resume.files[: len(self._meta.files)]):
+            if (before is None or file in parts) and self._places.contested(file):
+                raise StorageError.of(errno.EEXIST, str(self._places.path(file)), 0, "rename")
+
+    def save(
+        self, pieces: bytes, now: Survey, *, clean: bool, uploaded: int = 0, downloaded: int = 0
+    ) -> None:
+        """Claims `pieces`, which must be durable, of files as they are now. Raises `StorageError`."""
         self._file.save(
             Resume(
                 infohash=self._infohash,

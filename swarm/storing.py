@@ -117,14 +117,17 @@ class Storing:
 
     async def claim(self, *, clean: bool) -> None:
         """Data first, then the claim. `clean`: nothing is written after this."""
-        if self._storage is None:
+        storage = self._storage
+        if storage is None:
             return
         pieces = bytes(self.have)
-        await self._storage.sync()
+        await storage.sync()
         downloaded, uploaded, _ = self._runner.totals
-        save = partial(
-            self._claims.save, pieces, clean=clean, uploaded=uploaded, downloaded=downloaded
-        )
+
+        def save() -> None:
+            now = storage.survey()
+            self._claims.save(pieces, now, clean=clean, uploaded=uploaded, downloaded=downloaded)
+
         await through(asyncio.to_thread(save))
 
     async def claim_regularly(self) -> None:

@@ -252,6 +252,22 @@ impl Places {
         })
     }
 
+    /// What is known of each file: nothing, or that it was last seen under its final name (`f`), its
+    /// part name (`p`), or kept aside (`a`).
+    pub(crate) fn spots(&self) -> Vec<u8> {
+        let files = self.places.iter().take(self.pads.len());
+        let letter = |place: &RwLock<Place>| {
+            let place = place.read().unwrap_or_else(PoisonError::into_inner);
+            match *locked(&place.spot) {
+                Spot::Unknown => b' ',
+                Spot::Final => b'f',
+                Spot::Part => b'p',
+                Spot::Aside => b'a',
+            }
+        };
+        files.map(letter).collect()
+    }
+
     /// Gives a file that is complete its final name, which the next `sync` makes durable. Fails
     /// (EEXIST) where something else got that name meanwhile.
     pub(crate) fn finish(&self, file: usize) -> Result<(), Errno> {

@@ -294,8 +294,8 @@ class Storage:
             await asyncio.shield(self._idle)
 
     def survey(self) -> Survey:
-        """Size and times of each file."""
-        return self.places.survey()
+        """Size and times of each file, under the name that is used here."""
+        return self.places.survey(self._native.spots())
 
     def missing(self) -> tuple[File, ...]:
         """Files that are not there, or shorter than they should be."""

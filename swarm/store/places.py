@@ -17,6 +17,8 @@ from swarm.proto.paths import PART_BYTES
 
 from .files import FileNow, look
 
+_UNKNOWN, _FINAL, _PART = b" fp"
+
 
 class Survey(NamedTuple):
     """What lies on the disk of a torrent's files, nothing read."""
@@ -55,13 +57,17 @@ class Places:
         path, part = self.path(file), self.part(file)
         return part if part and not os.path.lexists(path) and os.path.lexists(part) else path
 
-    def survey(self) -> Survey:
-        """One or two `lstat` a file: for torrents of many files, call it on a thread."""
+    def survey(self, spots: bytes = b"") -> Survey:
+        """One or two `lstat` a file: for torrents of many files, call it on a thread.
+
+        `spots` is where a storage that is open has them (see `_native`).
+        """
         files: list[FileNow | None] = []
         parts = []
         for file, path in enumerate(self.paths):
-            now = look(self.path(file)) if path else None
-            if now is None and (part := self.part(file)):
+            spot = spots[file] if spots else _UNKNOWN
+            now = look(self.path(file)) if path and spot != _PART else None
+            if now is None and spot != _FINAL and (part := self.part(file)):
                 now = look(part)
                 if now is not None:
                     parts.append(file)

@@ -57,7 +57,7 @@ def test_folders_do_not_share_claims(sample, tmp_path):
     full = b"\xff" * 4
     assert sample.meta.piece_count == 32
     one, two = (claims_of(sample.meta, tmp_path, tmp_path / p) for p in ("one", "two"))
-    one.save(full, clean=True)
+    one.save(full, Places(sample.meta.files, tmp_path / "one").survey(), clean=True)
     assert one.load()[:2] == (full, bytes(4))
     assert two.load()[:2] == (bytes(4), full)  # nothing to believe, all to be hashed
     one.forget()
@@ -68,6 +68,7 @@ def test_folders_do_not_share_claims(sample, tmp_path):
 def test_claims_that_cannot_be_saved(sample, tmp_path):
     (tmp_path / "state").write_bytes(b"a file, not a folder")
     claims = claims_of(sample.meta, tmp_path, tmp_path)
-    for act in (claims.acquire, lambda: claims.save(bytes(4), clean=True)):
+    now = Places(sample.meta.files, tmp_path).survey()
+    for act in (claims.acquire, lambda: claims.save(bytes(4), now, clean=True)):
         with pytest.raises(swarm.StorageError):
             act()

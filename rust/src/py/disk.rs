@@ -198,6 +198,11 @@ impl PyStorage {
             .map_err(|Closed| closed())
     }
 
+    /// A letter for each file: what is known of where it is.
+    fn spots<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.0.files.places.spots()))
+    }
+
     /// Gives files that are complete their final names.
     fn finish(&self, job: u64, files: Vec<usize>) -> PyResult<()> {
         let count = self.0.files.count();
