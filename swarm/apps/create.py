@@ -106,7 +106,7 @@ async def create(root: Path, target: str, *, quiet: bool, as_json: bool, **given
             name=meta.name,
             path=target,
             infohash=str(meta.infohash),
-            length=meta.length,
+            length=meta.size,
             files=len(meta.files),
             pieces=meta.piece_count,
             piece_length=meta.piece_length,
@@ -118,7 +118,7 @@ async def create(root: Path, target: str, *, quiet: bool, as_json: bool, **given
         for warning in meta.warnings:
             note(f"on download {warning}")
         pieces = f"{meta.piece_count} pieces of {units.format_size(meta.piece_length)}"
-        note(f"{meta.name}: {units.format_size(meta.length)}, {pieces}, infohash {meta.infohash}")
+        note(f"{meta.name}: {units.format_size(meta.size)}, {pieces}, infohash {meta.infohash}")
     result(target)
 
 

@@ -58,7 +58,7 @@ async def verify(meta: swarm.Metainfo, home: Path, *, quiet: bool, as_json: bool
         share = f"{bad} of {len(report.files)} files, {len(report.bad_pieces)} pieces"
         raise Quit(Exit.DAMAGED, f"{meta.name} is not as the torrent says: {share}")
     if not as_json and not quiet:
-        print(f"good\t{escape(meta.name)}\t{format_size(meta.length)}")
+        print(f"good\t{escape(meta.name)}\t{format_size(meta.size)}")
 
 
 def wrong(file: swarm.FileReport) -> list[str]:
@@ -93,7 +93,7 @@ def tell_scripts(meta: swarm.Metainfo, report: swarm.Report) -> None:
         name=meta.name,
         infohash=str(meta.infohash),
         ok=report.ok,
-        length=meta.length,
+        length=meta.size,
         good_bytes=sum(file.good_bytes for file in report.files),
         good_pieces=report.good_pieces,
         bad_pieces=report.bad_pieces,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from lab.clients import Libtorrent
-from reference import torrent as reference
 
 import swarm
-from swarm.proto.metainfo import Entry, Metainfo, Version
+from swarm import Metainfo
+from swarm.proto.metainfo import Version
 
 KIB = 1024
 PIECE = 32 * KIB
@@ -55,39 +54,9 @@ def write(root: Path, tree: dict[str, int | str]) -> None:
         path.chmod(0o755 if what == "x" else 0o644)
 
 
-def entry(root: Path, path: Path) -> Entry:
-    parts = path.relative_to(root).parts
-    if path.is_symlink():
-        # What it says, as a path from the torrent's folder.
-        target: list[str] = list(parts[:-1])
-        for part in path.readlink().parts:
-            if part == "..":
-                target.pop()
-            else:
-                target.append(part)
-        return Entry(parts, 0, "l", tuple(target))
-    found = path.stat()
-    return Entry(parts, found.st_size, "x" if found.st_mode & 0o100 else "")
-
-
-def ours(root: Path, version: Version) -> Metainfo:
-    if root.is_file():
-        one = entry(root.parent, root)
-        return reference.make(
-            [one],
-            version,
-            piece_length=PIECE,
-            name=root.name,
-            single_file=True,
-            read=lambda _: root.read_bytes(),
-        )
-    paths = [path for path in root.rglob("*") if path.is_symlink() or path.is_file()]
-    return reference.make(
-        map(partial(entry, root), paths),
-        version,
-        piece_length=PIECE,
-        name=root.name,
-        read=lambda one: root.joinpath(*one.path).read_bytes(),
+def ours(root: Path, version: Version) -> swarm.Metainfo:
+    return asyncio.run(
+        swarm.Metainfo.create(root, version=version, symlinks="keep", piece_length=PIECE)
     )
 
 
