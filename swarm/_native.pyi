@@ -21,7 +21,17 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, final
 
-__all__ = ["Disk", "Hashes", "Pool", "Progress", "Slot", "Storage", "hash_files"]
+__all__ = [
+    "Disk",
+    "Hashes",
+    "Pool",
+    "Progress",
+    "Slot",
+    "Storage",
+    "hash_files",
+    "hash_kernels",
+    "hash_many",
+]
 
 @final
 class Slot:
@@ -186,3 +196,14 @@ def hash_files(
     Releases the GIL. Raises an OSError that names the file: one that cannot be read, or changed
     while it was read.
     """
+
+def hash_many(algorithm: str, messages: Sequence[bytes], kernel: str | None = None) -> list[bytes]:
+    """The hash of each message, many side by side; `algorithm` is "sha1" or "sha256".
+
+    For tests and benchmarks. `kernel` is one of `hash_kernels()`; None takes the best for as many
+    lanes as there are, or what the environment variable SWARM_HASH_KERNEL names (a name that this
+    machine does not have is an ImportError of this module). Releases the GIL.
+    """
+
+def hash_kernels() -> list[str]:
+    """The kernels that this machine can run: "avx512", "sha-ni", and "crate" everywhere."""
