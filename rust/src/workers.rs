@@ -26,7 +26,7 @@ use crate::storage::Storage;
 
 /// Pieces that wait before a second thread takes some: until then the first one takes what has come
 /// meanwhile, side by side, and two threads do not fight over the lock of one file.
-const BEHIND: usize = 2 * LANES;
+const BEHIND: usize = LANES;
 /// Files kept open for all torrents together: this part of what the process may open, so that
 /// peers have theirs, and at most so many.
 const OPEN_FILES_SHARE: usize = 8;

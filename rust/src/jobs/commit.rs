@@ -53,14 +53,12 @@ pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>) {
     }
 }
 
-/// The hashes of the pieces that are one part, and of the same size as the first of them.
+/// The hashes of the pieces that are one part.
 fn hash_together(pieces: &[(Arc<Storage>, u32)]) -> [Option<Known>; LANES] {
     let mut known: [Option<Known>; LANES] = Default::default();
     let mut wholes: Vec<(usize, Arc<Slot>, u32)> = Vec::with_capacity(LANES);
     for (place, (storage, piece)) in pieces.iter().enumerate() {
-        if let Some((slot, length)) = storage.whole(*piece)
-            && wholes.first().is_none_or(|first| first.2 == length)
-        {
+        if let Some((slot, length)) = storage.whole(*piece) {
             wholes.push((place, slot, length));
         }
     }
