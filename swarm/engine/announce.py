@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from math import inf
 from random import Random
 
@@ -142,6 +143,10 @@ class Announcer:
                     tracker, when = self._candidate(now)
             if tracker is not None and when <= now and tracker not in due:
                 due.append(tracker)
+                for passed in takewhile(lambda other: other is not tracker, self._in_order()):
+                    self._tried.add(
+                        passed.status.url
+                    )  # even if it is ready before this one answers
         return [self._ask(tracker) for tracker in due]
 
     def replied(self, url: str, reply: TrackerReply, now: float) -> None:

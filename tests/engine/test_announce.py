@@ -320,6 +320,17 @@ def test_status_is_fit_for_display() -> None:
     assert (status.next, status.seeds, status.leechers, status.tier) == (1800.0, 3, 4, 0)
 
 
+def test_who_was_passed_over_waits_for_the_next_round() -> None:
+    """It may be ready again before the one that is asked in its place has answered."""
+    announcer = Announcer([[A], [C]], Random(0))
+    announcer.start(0.0)
+    assert [announce.url for announce in announcer.poll(0.0)] == [A]
+    announcer.failed(A, 0.0)
+    announcer.start(0.0)
+    assert [announce.url for announce in announcer.poll(0.0)] == [C]
+    assert announcer.poll(60.0) == []
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["reply", "fail", "never", "more", "complete", "stop", "start", "wait"]),
