@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .blocking import download as download
+    from .engine.selection import Priority as Priority
     from .errors import BencodeError as BencodeError
     from .errors import ConfigError as ConfigError
     from .errors import DiskFull as DiskFull
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import TorrentFailed as TorrentFailed
     from .errors import TorrentRemoved as TorrentRemoved
     from .errors import TrackerError as TrackerError
+    from .errors import UnknownFile as UnknownFile
     from .errors import UnsafePath as UnsafePath
     from .events import Event as Event
     from .events import EventStream as EventStream
@@ -67,9 +69,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "blocking": "download",
+    "engine.selection": "Priority",
     "errors": """BencodeError ConfigError DiskFull DuplicateTorrent ListenError MagnetError MetainfoError
         ProtocolError SessionClosed SourceError StorageError SwarmError TorrentFailed TorrentRemoved
-        TrackerError UnsafePath""",
+        TrackerError UnknownFile UnsafePath""",
     "events": """Event EventStream Overrun PeerAddr PeerJoined PeerLeft PieceFailed PieceVerified
         TorrentDone TorrentStopped TrackerAnswered TrackerFailed""",
     "metainfo": "Metainfo",

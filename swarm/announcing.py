@@ -70,7 +70,7 @@ class Announcing:
             port=self._session.port,
             uploaded=uploaded,
             downloaded=downloaded,
-            left=self._runner.meta.length - self._runner.done,
+            left=self._runner.meta.length - self._runner.verified_bytes,
             event=announce.event,
             numwant=announce.numwant,
             key=self._session.tracker_key,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import threading
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from .engine.selection import Selection
 from .errors import StorageError
 from .proto.metainfo import Metainfo
 from .store.places import Places, Survey
@@ -28,16 +30,22 @@ class Claimed(NamedTuple):
 class Claims:
     """The resume file of one torrent in one folder, held by one process at a time.
 
-    The same torrent in two folders has two. All methods block on the disk.
+    The same torrent in two folders has two. It also remembers the `selection`. All methods block on
+    the disk, and may be called from any thread.
     """
 
-    def __init__(self, state_dir: Path, meta: Metainfo, places: Places) -> None:
+    def __init__(
+        self, state_dir: Path, meta: Metainfo, places: Places, selection: Selection
+    ) -> None:
         dest = places.dest
         infohash = meta.infohash.wire
         place = hashlib.sha1(str(dest).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self._meta = meta
         self._dest = dest
         self._places = places
+        self._selection = selection
+        self._remembered = (bytes(selection), selection.sequential)
+        self._mutex = threading.RLock()
         self._infohash = infohash
         self._file = ResumeFile(state_dir / "resume" / place, infohash)
         self._lock: IO[bytes] | None = None
@@ -48,14 +56,17 @@ class Claims:
         Raises `StorageError` where something came to lie under the final name of a file that was
         begun here under its part name: which of them counts is not ours to say.
         """
-        resume, reason = self._file.load()
-        if resume is not None and Path(resume.dest) != self._dest:
-            reason = f"it is about the folder {resume.dest}"
-            resume = None
+        resume, reason = self._load()
         if resume is not None:
             self._check_names(resume)
         good, doubtful = trusted(resume, self._meta, self._places.survey().files)
         return Claimed(good, doubtful, resume, reason)
+
+    def _load(self) -> tuple[Resume | None, str | None]:
+        resume, reason = self._file.load()
+        if resume is not None and Path(resume.dest) != self._dest:
+            return None, f"it is about the folder {resume.dest}"
+        return resume, reason
 
     def _check_names(self, resume: Resume) -> None:
         parts = set(resume.parts)
@@ -67,25 +78,72 @@ class Claims:
         self, pieces: bytes, now: Survey, *, clean: bool, uploaded: int = 0, downloaded: int = 0
     ) -> None:
         """Claims `pieces`, which must be durable, of files as they are now. Raises `StorageError`."""
-        self._file.save(
-            Resume(
-                infohash=self._infohash,
-                dest=str(self._dest),
-                bitfield=pieces,
-                files=now.files,
-                parts=now.parts,
-                clean=clean,
-                uploaded=uploaded,
-                downloaded=downloaded,
+        with self._mutex:
+            self._save(
+                Resume(
+                    infohash=self._infohash,
+                    dest=str(self._dest),
+                    bitfield=pieces,
+                    files=now.files,
+                    parts=now.parts,
+                    clean=clean,
+                    uploaded=uploaded,
+                    downloaded=downloaded,
+                )
             )
+
+    def _save(self, resume: Resume) -> None:
+        """The same, with the selection as it is at this moment."""
+        chosen = bytes(self._selection), self._selection.sequential
+        self._file.save(resume.with_selection(*chosen))
+        self._remembered = chosen
+
+    def recall(self) -> None:
+        """Selects what the last run had selected. Never raises."""
+        resume, _ = self._load()
+        if resume is not None and self._selection.restore(resume.priorities):
+            self._selection.sequential = resume.sequential
+        self._remembered = bytes(self._selection), self._selection.sequential
+
+    def remember(self) -> None:
+        """Makes a changed selection durable; what is claimed stays as it is.
+
+        Raises `StorageError`, also when another process works with the same files.
+        """
+        with self._mutex:
+            if self._remembered == (bytes(self._selection), self._selection.sequential):
+                return
+            ours = self._lock is not None
+            if not ours:
+                self.acquire()
+            try:
+                resume, _ = self._load()
+                self._save(resume or self._nothing())
+            finally:
+                if not ours:
+                    self.release()
+
+    def _nothing(self) -> Resume:
+        return Resume(
+            infohash=self._infohash,
+            dest=str(self._dest),
+            bitfield=bytes(-(-self._meta.piece_count // 8)),
+            files=(None,) * len(self._meta.files),
+            clean=False,
         )
 
     def forget(self) -> None:
-        """Claims nothing any more."""
-        self._file.remove()
+        """Claims nothing any more, and remembers nothing."""
+        with self._mutex:
+            self._file.remove()
+            self._remembered = bytes(Selection(self._meta)), False
 
     def acquire(self) -> None:
         """Keeps other processes from writing to the same files. Raises `StorageError`."""
+        with self._mutex:
+            self._acquire()
+
+    def _acquire(self) -> None:
         try:
             import fcntl
         except ImportError:
@@ -106,6 +164,7 @@ class Claims:
 
     def release(self) -> None:
         """Lets others have the files."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with self._mutex:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None

@@ -12,6 +12,7 @@
     ├── StorageError           OSError          the disk said no; has `path`, `offset`, `operation`
     │   ├── DiskFull                            ENOSPC, EDQUOT
     │   └── UnsafePath                          a path that would leave the torrent's folder
+    ├── UnknownFile            LookupError      a torrent has no such file; has `what`
     ├── DuplicateTorrent                        the session has it already; has `torrent`
     ├── TorrentFailed                           a torrent stopped on an error; has `torrent`, `__cause__`
     ├── TorrentRemoved                          the torrent was removed while somebody waited for it
@@ -136,6 +137,18 @@ class DiskFull(StorageError):
 
 class UnsafePath(StorageError):
     """A path that would leave the torrent's folder (for instance through a symlink on the disk)."""
+
+
+class UnknownFile(SwarmError, LookupError):
+    """No file of the torrent is meant by this. `what` is the index, glob or function that was given."""
+
+    def __init__(self, what: Any) -> None:
+        text = f"no file has the number {what}" if isinstance(what, int) else f"no file is {what!r}"
+        super().__init__(f"{text}; `swarm info --files` lists them")
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what,)
 
 
 class DuplicateTorrent(SwarmError):

@@ -120,12 +120,12 @@ class Peering:
             request_queue=self.session.settings.request_queue,
             port=self.session.port,
             your_ip=peer.addr[0],
-            upload_only=self.runner.complete,
+            upload_only=self.runner.finished,
         )
         peer.wire.send_extended(HANDSHAKE, said.encode())
 
     def announce_upload_only(self) -> None:
-        """Tell everyone that we download nothing any more (BEP 21)."""
+        """Tell everyone whether we download anything (BEP 21)."""
         assert self.runner.engine is not None
         for peer in self.runner.engine.peers.values():
             self._send_extended(peer)
@@ -155,8 +155,8 @@ class Peering:
         peer.request_queue = said.request_queue
         if said.port:
             engine.set_address(peer, said.port, _now())
-        if said.upload_only:
-            engine.set_upload_only(peer, _now())
+        if said.upload_only is not None:
+            engine.set_upload_only(peer, said.upload_only)
 
     def on_lost(self, peer: Peer, reason: str) -> None:
         """A connection of ours has ended."""

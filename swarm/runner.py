@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .announcing import Announcing
 from .engine.peer import Peer
+from .engine.selection import Priority, Selection
 from .engine.torrent import Torrent as Engine
 from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved
 from .events import (
@@ -51,6 +53,7 @@ class Runner:
         self.removed = False
         self.changed = asyncio.Event()
         """Set, and replaced, whenever `state` changes."""
+        self.selection = Selection(meta)
         self.storing = Storing(self)
         self.have = self.storing.have
         self.engine: Engine | None = None
@@ -77,7 +80,13 @@ class Runner:
 
     @property
     def complete(self) -> bool:
+        """Whether every piece is here."""
         return self.have.full
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that is wanted is here."""
+        return self.selection.done(self.have) == self.selection.length
 
     @property
     def totals(self) -> tuple[int, int, int]:
@@ -88,8 +97,8 @@ class Runner:
         return self._past[0] + down, self._past[1] + up, self._past[2] + wasted
 
     @property
-    def done(self) -> int:
-        """Verified bytes."""
+    def verified_bytes(self) -> int:
+        """Of the whole torrent, wanted or not."""
         meta = self.meta
         last = meta.piece_count - 1
         short = meta.piece_length - meta.piece_size(last) if self.have[last] else 0
@@ -134,11 +143,36 @@ class Runner:
             settings=self.session.settings,
             rng=self.session.rng,
         )
-        self._set_state("seeding" if self.complete else "downloading")
+        self._arrange(self.engine)
+        self._set_state("seeding" if self.finished else "downloading")
         self.engine.candidates.add(self._peers_given, "user", now)
         self.engine.start(now)
         self._spawn(self.storing.claim_regularly())
         self._wake()
+
+    async def select(
+        self, priorities: Mapping[int, Priority], *, sequential: bool | None = None
+    ) -> None:
+        """Changes what is wanted, at once; returns when that is durable.
+
+        Raises `TorrentRemoved`, and `StorageError` where it could not be made so.
+        """
+        if self.removed:
+            raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
+        self.selection.set(priorities)
+        if sequential is not None:
+            self.selection.sequential = sequential
+        self._set_state(self.state)  # whoever waits looks again at what is done
+        if self.engine is not None:
+            self._arrange(self.engine)
+            self.work()
+            self.session.settle()
+            self.arm()
+        await self.storing.remember()
+
+    def _arrange(self, engine: Engine) -> None:
+        """Has the engine follow the selection."""
+        engine.arrange(self.selection.ranks(), sequential=self.selection.sequential)
 
     async def stop(self) -> None:
         """Close the connections, make what is here durable and claim it, and tell the trackers.
@@ -339,11 +373,13 @@ class Runner:
         if connection is not None:
             connection.serve()
 
-    def completed(self) -> None:
+    def upload_only(self, only: bool) -> None:
         assert self.engine is not None
         self.peering.announce_upload_only()
-        self._set_state("seeding" if self.engine.running else self.state)
-        self.session.bus.publish(TorrentDone(self.handle))
+        if self.engine.running:
+            self._set_state("seeding" if only else "downloading")
+        if only:
+            self.session.bus.publish(TorrentDone(self.handle))
 
     def verified(self, piece: int) -> None:
         if self.session.bus.wanted(PieceVerified):

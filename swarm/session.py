@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from ._native import Pool
 from ._wire import Wire
+from .engine.selection import Priority
 from .errors import (
     ConfigError,
     DuplicateTorrent,
@@ -26,6 +27,7 @@ from .errors import (
     SessionClosed,
 )
 from .events import E, EventBus, EventStream, Overflow, PeerAddr
+from .matching import What, by_index, only
 from .metainfo import Metainfo
 from .net.listen import listen
 from .net.peer import Connection
@@ -183,6 +185,9 @@ class Session:
         paused: bool = False,
         peers: Iterable[PeerAddr | tuple[str, int]] = (),
         trackers: Iterable[str] = (),
+        select: Iterable[What] | None = None,
+        priorities: Mapping[What, Priority] | None = None,
+        sequential: bool | None = None,
     ) -> Torrent:
         """Adds a torrent: a path, an http(s) URL, the bytes of a .torrent, or a `Metainfo`.
 
@@ -191,29 +196,44 @@ class Session:
         hashes everything, False trusts that all the data is there. `trackers` and `peers` are asked
         beside those of the torrent.
 
-        Raises `DuplicateTorrent`, `SourceError`, `MetainfoError`, `BencodeError`, `SessionClosed`.
+        `select` names the files that are wanted, `priorities` how urgent some are (`Torrent.select`
+        and `set_priorities`), `sequential` whether their pieces come in order. What is not given is
+        as it was when this torrent was last in this folder, or else: all files, in any order.
+
+        Raises `DuplicateTorrent`, `SourceError`, `MetainfoError`, `BencodeError`, `SessionClosed`,
+        `UnknownFile` and `ConfigError`; `StorageError` if a paused one cannot remember its files.
         """
         self._check_open()
         meta = await self._resolve(src)
-        self._check_open()
         if meta.version == "v2":
             raise MetainfoError(
                 "torrents of version 2 alone can be shown and verified, but not traded yet",
                 "meta version",
             )
         infohash = meta.infohash.wire
-        if infohash in self._runners:
-            raise DuplicateTorrent(self._runners[infohash].handle)
         extra = tuple(trackers)
         tiers = (*((extra,) if extra else ()), *meta.trackers)
         where = Path(dest).expanduser().absolute()
         runner = Runner(self, meta, where, trackers=tiers, verify=verify)
         runner.handle = Torrent(runner)
+        await runner.storing.recall()
+        chosen = runner.selection
+        if select is not None:
+            chosen.set(only(meta.files, chosen.priorities, select))
+        if priorities is not None:
+            chosen.set(by_index(meta.files, priorities))
+        if sequential is not None:
+            chosen.sequential = sequential
+        self._check_open()
+        if infohash in self._runners:
+            raise DuplicateTorrent(self._runners[infohash].handle)
         self._runners[infohash] = runner
         self._torrents[meta.infohash] = runner.handle
         for peer in peers:
             runner.add_peer((peer[0], peer[1]))
-        if not paused:
+        if paused:
+            await runner.storing.remember()
+        else:
             runner.start()
         return runner.handle
 

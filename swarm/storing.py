@@ -37,7 +37,7 @@ class Storing:
         self._session = runner.session
         self._meta = runner.meta
         self._places = Places(runner.meta.files, runner.dest)
-        self._claims = Claims(runner.session.state_dir, runner.meta, self._places)
+        self._claims = Claims(runner.session.state_dir, runner.meta, self._places, runner.selection)
         self._finishing = Finishing(runner.meta)
         self._storage: Storage | None = None
         self._commits = 0  # under way
@@ -59,10 +59,12 @@ class Storing:
             make_parts=self._session.settings.part_names,
         )
         self.have.zero()
+        if verify is True:
+            await through(asyncio.to_thread(self._claims.forget))
+        await self.remember()
         if verify is False:
             self.have.fill()
         elif verify is True:
-            await through(asyncio.to_thread(self._claims.forget))
             await self._check(self._storage, None)
             found = await asyncio.to_thread(look, self._meta, self._places.dest, self._places.now)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
@@ -114,6 +116,14 @@ class Storing:
         await asyncio.to_thread(self._claims.forget)
 
     # ------------------------------------------------------------ claims
+
+    async def recall(self) -> None:
+        """Selects what the last run had selected."""
+        await asyncio.to_thread(self._claims.recall)
+
+    async def remember(self) -> None:
+        """Makes a changed selection durable. Raises `StorageError`."""
+        await through(asyncio.to_thread(self._claims.remember))
 
     async def claim(self, *, clean: bool) -> None:
         """Data first, then the claim. `clean`: nothing is written after this."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from .engine.selection import Priority
 from .errors import StorageError, TorrentFailed, TorrentRemoved
+from .matching import What, by_index, only
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
 from .report import Report
@@ -26,10 +28,14 @@ class Stats:
     state: str
     """"checking", "downloading", "seeding", "paused" or "failed"."""
     progress: float
-    """0 to 1: of the data, or of the check while that runs."""
+    """0 to 1: of the wanted files, or of the check while that runs."""
     length: int
+    """Of the wanted files."""
     done: int
-    """Verified bytes."""
+    """Verified bytes of them."""
+    total_length: int
+    """Of the whole torrent, wanted or not."""
+    total_done: int
     down_rate: float
     up_rate: float
     downloaded: int
@@ -101,29 +107,31 @@ class Torrent:
         engine = runner.engine
         peers = list(engine.peers.values()) if engine is not None else []
         downloaded, uploaded, wasted = runner.totals
-        length, done = runner.meta.length, runner.done
+        length, done = runner.selection.length, runner.selection.done(runner.have)
         down_rate = sum(peer.down.value for peer in peers)
         checking = runner.state == "checking"
         return Stats(
             state=runner.state,
-            progress=runner.storing.checked if checking else done / length,
+            progress=runner.storing.checked if checking else done / length if length else 1.0,
             length=length,
             done=done,
+            total_length=runner.meta.length,
+            total_done=runner.verified_bytes,
             down_rate=down_rate,
             up_rate=sum(peer.up.value for peer in peers),
             downloaded=downloaded,
             uploaded=uploaded,
             wasted=wasted,
             peers=len(peers),
-            seeds=sum(peer.is_seed for peer in peers),
+            seeds=sum(peer.wire.bits.full for peer in peers),
             eta=(length - done) / down_rate if down_rate and done < length else None,
-            ratio=uploaded / (downloaded or length),
+            ratio=uploaded / (downloaded or runner.meta.length),
         )
 
     # ------------------------------------------------------------ waiting: never owns the torrent
 
     async def wait_done(self) -> None:
-        """Returns when every piece is here. Raises `TorrentFailed` or `TorrentRemoved`.
+        """Returns when all that is wanted is here. Raises `TorrentFailed` or `TorrentRemoved`.
 
         Giving up the wait does nothing to the torrent.
         """
@@ -147,7 +155,7 @@ class Torrent:
             raise TorrentRemoved(f"{self.name}: removed, or its session was closed")
         if runner.error is not None:
             raise TorrentFailed(self, str(runner.error)) from runner.error
-        return runner.complete and runner.state != "checking"
+        return runner.finished and runner.state != "checking"
 
     async def _wait_change(self, timeout: float) -> None:
         waiter = asyncio.ensure_future(self._runner.changed.wait())
@@ -155,6 +163,48 @@ class Torrent:
             await asyncio.wait([waiter], timeout=timeout)
         finally:
             waiter.cancel()
+
+    # ------------------------------------------------------------ which files
+
+    @property
+    def priorities(self) -> tuple[Priority, ...]:
+        """Of each of `files`; SKIP for those that are not wanted, and for pad files."""
+        return self._runner.selection.priorities
+
+    @property
+    def sequential(self) -> bool:
+        """Whether pieces come in order, instead of the rarest first."""
+        return self._runner.selection.sequential
+
+    def file_progress(self) -> tuple[int, ...]:
+        """Verified bytes of each of `files`, whether it is wanted or not."""
+        selection, have = self._runner.selection, self._runner.have
+        return tuple(selection.done_of(index, have) for index in range(len(self.files)))
+
+    async def select(self, *what: What) -> None:
+        """Wants these files only: each an index, a glob or path, or a function of a `File`.
+
+        Holds at once; returns when it is remembered for the next run. What is skipped is given up in
+        mid-piece, and a file that was wanted before keeps its priority. Raises `UnknownFile`,
+        `TorrentRemoved`, and `StorageError` where it cannot be remembered.
+        """
+        await self._runner.select(only(self.files, self.priorities, what))
+
+    async def set_priorities(self, priorities: Mapping[What, Priority]) -> None:
+        """Makes some files more or less urgent, or skips them; the others stay as they are.
+
+        Of two keys that mean one file the later one holds. Otherwise like `select`; raises
+        `ConfigError` for what is no `Priority`, too.
+        """
+        await self._runner.select(by_index(self.files, priorities))
+
+    async def set_sequential(self, sequential: bool = True) -> None:
+        """Fetches pieces in order, the most urgent files first, or again the rarest first.
+
+        In order, the first and last piece of each file come before the others, for players. It is
+        worse for the swarm, and mostly slower. Otherwise like `select`.
+        """
+        await self._runner.select({}, sequential=sequential)
 
     # ------------------------------------------------------------ doing
 

@@ -39,6 +39,12 @@ cdef extern from *:
         return (a[0] & b[0]) | (a[1] & b[1]) | (a[2] & b[2]) | (a[3] & b[3])
              | (a[4] & b[4]) | (a[5] & b[5]) | (a[6] & b[6]) | (a[7] & b[7]);
     }
+    static inline uint64_t bits_meet3(const uint64_t *a, const uint64_t *b, const uint64_t *c) {
+        return (a[0] & b[0] & c[0]) | (a[1] & b[1] & c[1])
+             | (a[2] & b[2] & c[2]) | (a[3] & b[3] & c[3])
+             | (a[4] & b[4] & c[4]) | (a[5] & b[5] & c[5])
+             | (a[6] & b[6] & c[6]) | (a[7] & b[7] & c[7]);
+    }
     static inline uint64_t bits_beyond(const uint64_t *a, const uint64_t *b) {
         return (a[0] & ~b[0]) | (a[1] & ~b[1]) | (a[2] & ~b[2]) | (a[3] & ~b[3])
              | (a[4] & ~b[4]) | (a[5] & ~b[5]) | (a[6] & ~b[6]) | (a[7] & ~b[7]);
@@ -48,6 +54,9 @@ cdef extern from *:
     int lowest "bits_lowest"(uint64_t word) noexcept nogil  # word is not 0
     int population "bits_population"(uint64_t word) noexcept nogil
     uint64_t meet "bits_meet"(const uint64_t* a, const uint64_t* b) noexcept nogil
+    uint64_t meet3 "bits_meet3"(
+        const uint64_t* a, const uint64_t* b, const uint64_t* c
+    ) noexcept nogil
     uint64_t beyond "bits_beyond"(const uint64_t* a, const uint64_t* b) noexcept nogil
 
 
@@ -102,11 +111,11 @@ cdef inline uint64_t mix(uint64_t x) noexcept:
 
 
 cdef Py_ssize_t choose(
-    const uint64_t* a, const uint64_t* b, Py_ssize_t block, uint64_t seed
+    const uint64_t* a, const uint64_t* b, const uint64_t* c, Py_ssize_t block, uint64_t seed
 ) noexcept:
-    """One of the bits that a and b share in this block, by chance.
+    """One of the bits that a, b and c share in this block, by chance.
 
-    Invariant: `block` is inside both, and they share a bit there.
+    Invariant: `block` is inside all three, and they share a bit there.
     """
     cdef Py_ssize_t first = block * BLOCK_WORDS
     cdef Py_ssize_t w
@@ -114,10 +123,10 @@ cdef Py_ssize_t choose(
     cdef uint64_t k
     cdef int shared = 0
     for w in range(first, first + BLOCK_WORDS):
-        shared += population(a[w] & b[w])
+        shared += population(a[w] & b[w] & c[w])
     k = seed % <uint64_t>shared
     for w in range(first, first + BLOCK_WORDS):
-        word = a[w] & b[w]
+        word = a[w] & b[w] & c[w]
         shared = population(word)
         if k >= <uint64_t>shared:
             k -= shared
@@ -251,6 +260,23 @@ cdef class Bits:
                     return True
         return False
 
+    def count_in(self, Py_ssize_t first, Py_ssize_t end):
+        """How many of the pieces first..end-1 are here. IndexError for a range that is not inside."""
+        cdef Py_ssize_t total = 0
+        cdef const uint64_t* words = <const uint64_t*>self.data
+        if not 0 <= first <= end <= self.n:
+            raise IndexError(f"pieces {first} to {end} of {self.n}")
+        while first < end and first & 63:
+            total += self.c_get(first)
+            first += 1
+        while end - first >= 64:
+            total += population(words[first >> 6])
+            first += 64
+        while first < end:
+            total += self.c_get(first)
+            first += 1
+        return total
+
     def copy(self):
         """An independent set of the same pieces."""
         cdef Bits twin = Bits.__new__(Bits, self.n)
@@ -282,10 +308,12 @@ cdef int same_size(Py_ssize_t a, Py_ssize_t b) except -1:
 cdef class Rarity:
     """How many peers have each piece, and the wanted pieces sorted roughly by that.
 
-    Wanted pieces lie in one bitset per class of counts (0, 1, 2, 3, 4-5, 6-8, 9-13, ...), so most
-    HAVEs change a number and nothing else. A peer that joins with everything is counted once, in
-    `seeds`: it makes no piece rarer than another. The number of peers that have a piece is always
-    `counts[piece] + seeds`. Holds up to 65,535 peers; about 4.2 bytes a piece.
+    A piece is free or taken. Free ones lie in one bitset per rank, and those that are wanted (of any
+    rank but 0) also in one per class of counts (0, 1, 2, 3, 4-5, 6-8, 9-13, ...), so most HAVEs
+    change a number and nothing else. A new one ranks every piece 1, and none is free. A peer that
+    joins with everything is counted once, in `seeds`: it makes no piece rarer than another. The
+    number of peers that have a piece is always `counts[piece] + seeds`. Holds up to 65,535 peers;
+    about 6.1 bytes a piece.
     """
 
     def __cinit__(self, Py_ssize_t n):
@@ -293,42 +321,49 @@ cdef class Rarity:
         self.n = n
         self.words = self.wanted.words
         self.summary_words = summary_for(self.words)
-        cdef size_t bitsets = CLASSES * (self.words + self.summary_words) * 8
-        self.memory = PyMem_Calloc(bitsets + self.words * 64 * 2 + 64, 1)
+        cdef size_t bitsets = ROWS * (self.words + self.summary_words) * 8
+        self.memory = PyMem_Calloc(bitsets + self.words * 64 * 3 + 64, 1)
         if self.memory == NULL:
             raise MemoryError
-        self.classes = <uint64_t*>line_up(self.memory)
-        self.summary = self.classes + CLASSES * self.words
-        self.counts = <uint16_t*>(self.summary + CLASSES * self.summary_words)
+        self.rows = <uint64_t*>line_up(self.memory)
+        self.summary = self.rows + ROWS * self.words
+        self.counts = <uint16_t*>(self.summary + ROWS * self.summary_words)
+        self.ranks = <uint8_t*>(self.counts + self.words * 64)
+        memset(self.ranks, 1, n)
 
     def __dealloc__(self):
         PyMem_Free(self.memory)
 
-    # Below, `cls` is 0..CLASSES-1, `piece` is 0..n-1 and `word` is 0..words-1: held by the callers.
+    # Below, `row` is 0..ROWS-1, `cls` one below CLASSES and `rank` one from there on; `piece` is
+    # 0..n-1 and `word` is 0..words-1: held by the callers.
 
-    cdef inline void _enter(self, int cls, Py_ssize_t piece) noexcept:
+    cdef inline void _enter(self, int row, Py_ssize_t piece) noexcept:
         cdef Py_ssize_t block = piece >> 9
-        self.classes[cls * self.words + (piece >> 6)] |= bit_of(piece)
-        self.summary[cls * self.summary_words + (block >> 6)] |= (<uint64_t>1) << (block & 63)
-        self.sizes[cls] += 1
+        self.rows[row * self.words + (piece >> 6)] |= bit_of(piece)
+        self.summary[row * self.summary_words + (block >> 6)] |= (<uint64_t>1) << (block & 63)
+        self.sizes[row] += 1
 
-    cdef inline void _exit(self, int cls, Py_ssize_t piece) noexcept:
-        self.classes[cls * self.words + (piece >> 6)] &= ~bit_of(piece)
-        self.sizes[cls] -= 1
-        self._settle(cls, piece >> 9)
+    cdef inline void _exit(self, int row, Py_ssize_t piece) noexcept:
+        self.rows[row * self.words + (piece >> 6)] &= ~bit_of(piece)
+        self.sizes[row] -= 1
+        self._settle(row, piece >> 9)
 
-    cdef inline void _settle(self, int cls, Py_ssize_t block) noexcept:
+    cdef inline void _settle(self, int row, Py_ssize_t block) noexcept:
         """Clears a block's summary bit if nothing is left in it."""
-        cdef uint64_t* at = self.classes + cls * self.words + block * BLOCK_WORDS
+        cdef uint64_t* at = self.rows + row * self.words + block * BLOCK_WORDS
         if not meet(at, at):
-            self.summary[cls * self.summary_words + (block >> 6)] &= ~((<uint64_t>1) << (block & 63))
+            self.summary[row * self.summary_words + (block >> 6)] &= ~((<uint64_t>1) << (block & 63))
+
+    cdef inline bint _idle(self, Py_ssize_t piece) noexcept:
+        """Whether it is free, and of rank 0."""
+        return self.rows[CLASSES * self.words + (piece >> 6)] & bit_of(piece) != 0
 
     cdef inline void _move(self, int old, int new, Py_ssize_t word, uint64_t mask) noexcept:
         """Moves the pieces of a mask, all of them wanted and in class `old`."""
         cdef Py_ssize_t block = word // BLOCK_WORDS
         cdef int moved = population(mask)
-        self.classes[old * self.words + word] &= ~mask
-        self.classes[new * self.words + word] |= mask
+        self.rows[old * self.words + word] &= ~mask
+        self.rows[new * self.words + word] |= mask
         self.sizes[old] -= moved
         self.sizes[new] += moved
         self.summary[new * self.summary_words + (block >> 6)] |= (<uint64_t>1) << (block & 63)
@@ -457,49 +492,98 @@ cdef class Rarity:
 
     @property
     def wanted_count(self):
-        """How many pieces are wanted."""
+        """How many free pieces are of rank 1 and above."""
         return self.wanted.count
 
-    def want(self, Py_ssize_t piece):
-        """Adds a piece to those that `rarest` and `any` return."""
-        self._check(piece)
-        if self.wanted.c_set(piece):
+    @property
+    def idle_count(self):
+        """How many free pieces are of rank 0."""
+        return self.sizes[CLASSES]
+
+    cdef inline void _want(self, Py_ssize_t piece) noexcept:
+        if self.ranks[piece] == 0:
+            if not self._idle(piece):
+                self._enter(CLASSES, piece)
+        elif self.wanted.c_set(piece):
             self._enter(CLASS_OF[self.counts[piece]], piece)
+            self._enter(CLASSES + self.ranks[piece], piece)
+
+    cdef inline void _unwant(self, Py_ssize_t piece) noexcept:
+        if self.ranks[piece] == 0:
+            if self._idle(piece):
+                self._exit(CLASSES, piece)
+        elif self.wanted.c_clear(piece):
+            self._exit(CLASS_OF[self.counts[piece]], piece)
+            self._exit(CLASSES + self.ranks[piece], piece)
+
+    def want(self, Py_ssize_t piece):
+        """Frees a piece: `rarest`, `any` and `first` may return it, unless its rank is 0."""
+        self._check(piece)
+        self._want(piece)
 
     def want_missing(self, Bits have not None):
-        """Wants every piece that is not in `have`."""
+        """Frees every piece that is not in `have`."""
         cdef Py_ssize_t piece
         same_size(have.n, self.n)
         for piece in range(self.n):
-            if not have.c_get(piece) and self.wanted.c_set(piece):
-                self._enter(CLASS_OF[self.counts[piece]], piece)
+            if not have.c_get(piece):
+                self._want(piece)
 
     def unwant(self, Py_ssize_t piece):
-        """Takes a piece out of those that `rarest` and `any` return."""
-        cdef Py_ssize_t block = piece >> 9
-        cdef const uint64_t* at
+        """Takes a piece, so that it is not returned any more."""
         self._check(piece)
-        at = <const uint64_t*>self.wanted.data + block * BLOCK_WORDS
-        if self.wanted.c_clear(piece):
-            self._exit(CLASS_OF[self.counts[piece]], piece)
-            if not meet(at, at):
-                self.wanted.blocks[block >> 6] &= ~((<uint64_t>1) << (block & 63))
+        self._unwant(piece)
 
-    cdef Py_ssize_t _scan(self, int cls, Bits bits, uint64_t seed) noexcept:
-        """A piece of this class in bits, -1 if there is none. `cls` == CLASSES: of any class."""
+    def rank(self, Py_ssize_t piece):
+        """The rank of this piece, free or taken."""
+        self._check(piece)
+        return self.ranks[piece]
+
+    def arrange(self, ranks):
+        """Ranks the pieces anew: a byte for each. ValueError for another size or for no rank."""
+        cdef const uint8_t[::1] view = ranks
+        cdef Py_ssize_t piece
+        cdef bint free
+        same_size(view.shape[0], self.n)
+        for piece in range(self.n):
+            if view[piece] >= RANKS:
+                raise ValueError(f"piece {piece} has the rank {view[piece]}, above {RANKS - 1}")
+        for piece in range(self.n):
+            if self.ranks[piece] == view[piece]:
+                continue
+            free = self.wanted.c_get(piece) or self._idle(piece)
+            if free:
+                self._unwant(piece)
+            self.ranks[piece] = view[piece]
+            if free:
+                self._want(piece)
+
+    def lacking(self, Bits have not None):
+        """The pieces of rank 1 and above, free or taken, that are not in `have`."""
+        cdef Bits found = Bits.__new__(Bits, self.n)
+        cdef Py_ssize_t piece
+        same_size(have.n, self.n)
+        for piece in range(self.n):
+            if self.ranks[piece] and not have.c_get(piece):
+                found.c_set(piece)
+        return found
+
+    cdef Py_ssize_t _scan(self, int cls, int rank, Bits bits, uint64_t seed) noexcept:
+        """A free piece in bits that is in both rows, a class and a rank; -1 without any."""
         cdef Py_ssize_t start = <Py_ssize_t>((seed >> 32) % <uint64_t>(self.words // BLOCK_WORDS))
         cdef Py_ssize_t s = start >> 6
         cdef Py_ssize_t block
+        cdef Py_ssize_t at
         cdef Py_ssize_t turn
         cdef uint64_t left
         cdef const uint64_t* summary = self.summary + cls * self.summary_words
-        cdef const uint64_t* ours = self.classes + cls * self.words
+        cdef const uint64_t* urgent_summary = self.summary + rank * self.summary_words
+        cdef const uint64_t* ours = self.rows + cls * self.words
+        cdef const uint64_t* urgent = self.rows + rank * self.words
         cdef const uint64_t* theirs = <const uint64_t*>bits.data
-        if cls == CLASSES:
-            summary, ours = self.wanted.blocks, <const uint64_t*>self.wanted.data
         # Once round; the word that holds the start is looked at twice, from it on and up to it.
         for turn in range(self.summary_words + 1):
-            left = summary[s] & bits.blocks[s]
+            left = summary[s] & urgent_summary[s] & bits.blocks[s]
             if turn == 0:
                 left &= ~(<uint64_t>0) << (start & 63)
             elif turn == self.summary_words:
@@ -507,17 +591,19 @@ cdef class Rarity:
             while left:
                 block = s * 64 + lowest(left)
                 left &= left - 1
-                if meet(ours + block * BLOCK_WORDS, theirs + block * BLOCK_WORDS):
-                    return choose(ours, theirs, block, seed & 0xFFFFFFFF)
+                at = block * BLOCK_WORDS
+                if meet3(ours + at, urgent + at, theirs + at):
+                    return choose(ours, urgent, theirs, block, seed & 0xFFFFFFFF)
             s = s + 1 if s + 1 < self.summary_words else 0
         return -1
 
-    cdef Py_ssize_t _compare(self, Bits bits, uint64_t seed) noexcept:
-        """The rarest wanted piece in bits if they have few in common, -1 without any.
+    cdef Py_ssize_t _compare(self, int rank, Bits bits, uint64_t seed) noexcept:
+        """The rarest free piece of this rank in bits if they have few in common, -1 without any.
 
         -2 when there are more: then they are found sooner by class.
         """
-        cdef const uint64_t* ours = <const uint64_t*>self.wanted.data
+        cdef const uint64_t* summary = self.summary + rank * self.summary_words
+        cdef const uint64_t* ours = self.rows + rank * self.words
         cdef const uint64_t* theirs = <const uint64_t*>bits.data
         cdef uint64_t left
         cdef uint64_t word
@@ -529,10 +615,10 @@ cdef class Rarity:
         cdef int best_class = CLASSES
         cdef int cls
         cdef int seen = 0
-        cdef int most = SOME if min(bits.count, self.wanted.count) <= SOME else FEW
+        cdef int most = SOME if min(bits.count, self.sizes[rank]) <= SOME else FEW
         cdef uint64_t ties = 0
         for s in range(self.summary_words):
-            left = self.wanted.blocks[s] & bits.blocks[s]
+            left = summary[s] & bits.blocks[s]
             while left:
                 first = (s * 64 + lowest(left)) * BLOCK_WORDS
                 left &= left - 1
@@ -556,36 +642,98 @@ cdef class Rarity:
                         return -2
         return best
 
-    def rarest(self, Bits bits not None, uint64_t seed):
-        """A wanted piece in bits of the rarest class there is, or -1. Ties go by the 64-bit seed."""
+    cdef Py_ssize_t _rarest(self, int rank, Bits bits, uint64_t seed) noexcept:
+        """A free piece of this rank in bits, of the rarest class there is, or -1."""
         cdef Py_ssize_t piece
         cdef int cls = 0
-        same_size(bits.n, self.n)
-        if bits.count == 0 or self.wanted.count == 0:
-            return -1
-        seed = mix(seed)
+        cdef bint graded = self.sizes[rank] != self.wanted.count  # or a class is of this rank anyway
         while cls < CLASSES - 1 and self.sizes[cls] == 0:
             cls += 1
-        piece = self._scan(cls, bits, seed)  # mostly there is one
+        piece = self._scan(cls, rank if graded else cls, bits, seed)  # mostly there is one
         if piece >= 0:
             return piece
-        piece = self._compare(bits, seed)  # or they have little in common
+        piece = self._compare(rank, bits, seed)  # or they have little in common
         if piece > -2:
             return piece
         for cls in range(cls + 1, CLASSES):
             if self.sizes[cls]:
-                piece = self._scan(cls, bits, seed)
+                piece = self._scan(cls, rank if graded else cls, bits, seed)
                 if piece >= 0:
                     return piece
         return -1
 
-    def any(self, Bits bits not None, uint64_t seed):
-        """A wanted piece in bits, whatever its rarity, or -1. The 64-bit seed says which."""
+    cdef Py_ssize_t _first(self, int rank, Bits bits) noexcept:
+        """The first free piece of this rank in bits, or -1."""
+        cdef const uint64_t* summary = self.summary + rank * self.summary_words
+        cdef const uint64_t* ours = self.rows + rank * self.words
+        cdef const uint64_t* theirs = <const uint64_t*>bits.data
+        cdef uint64_t left
+        cdef uint64_t word
+        cdef Py_ssize_t s
+        cdef Py_ssize_t w
+        cdef Py_ssize_t first
+        cdef Py_ssize_t piece
+        for s in range(self.summary_words):
+            left = summary[s] & bits.blocks[s]
+            while left:
+                first = (s * 64 + lowest(left)) * BLOCK_WORDS
+                left &= left - 1
+                for w in range(first, first + BLOCK_WORDS):
+                    word = ours[w] & theirs[w]
+                    if word:
+                        piece = w * 64
+                        while not word & bit_of(piece):
+                            piece += 1
+                        return piece
+        return -1
+
+    def rarest(self, Bits bits not None, uint64_t seed):
+        """A wanted piece in bits of the highest rank, and of the rarest class of that, or -1.
+
+        Ties go by the 64-bit seed.
+        """
+        cdef Py_ssize_t piece
+        cdef int rank
         same_size(bits.n, self.n)
-        if bits.count == 0 or self.wanted.count == 0:
-            return -1
-        return self._scan(CLASSES, bits, mix(seed))
+        if bits.count:
+            seed = mix(seed)
+            for rank in range(ROWS - 1, CLASSES, -1):
+                if self.sizes[rank]:
+                    piece = self._rarest(rank, bits, seed)
+                    if piece >= 0:
+                        return piece
+        return -1
+
+    def any(self, Bits bits not None, uint64_t seed):
+        """A wanted piece in bits of the highest rank, whatever its rarity, or -1.
+
+        The 64-bit seed says which.
+        """
+        cdef Py_ssize_t piece
+        cdef int rank
+        same_size(bits.n, self.n)
+        if bits.count:
+            seed = mix(seed)
+            for rank in range(ROWS - 1, CLASSES, -1):
+                if self.sizes[rank]:
+                    piece = self._scan(rank, rank, bits, seed)
+                    if piece >= 0:
+                        return piece
+        return -1
+
+    def first(self, Bits bits not None):
+        """The wanted piece in bits of the highest rank with the lowest index, or -1."""
+        cdef Py_ssize_t piece
+        cdef int rank
+        same_size(bits.n, self.n)
+        if bits.count:
+            for rank in range(ROWS - 1, CLASSES, -1):
+                if self.sizes[rank]:
+                    piece = self._first(rank, bits)
+                    if piece >= 0:
+                        return piece
+        return -1
 
     def __sizeof__(self):
-        cdef Py_ssize_t bitsets = (CLASSES * (self.words + self.summary_words) + self.words) * 8
-        return object.__sizeof__(self) + bitsets + self.words * 64 * 2
+        cdef Py_ssize_t bitsets = (ROWS * (self.words + self.summary_words) + self.words) * 8
+        return object.__sizeof__(self) + bitsets + self.words * 64 * 3

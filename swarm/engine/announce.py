@@ -79,6 +79,8 @@ class Announcer:
         numwant: int = NUMWANT,
         floor: float = MIN_INTERVAL,
     ) -> None:
+        self.partial = False
+        """Whether we are a partial seed, which every announce of no other event says (BEP 21)."""
         self._rng = rng
         self._numwant = numwant
         self._floor = floor
@@ -241,6 +243,8 @@ class Announcer:
 
     def _ask(self, tracker: _Tracker) -> Announce:
         event: Event = tracker.owed if tracker.started else "started"
+        if not event and self.partial:
+            event = "paused"
         tracker.asked = event
         tracker.owed = ""
         tracker.status.next = None

@@ -155,6 +155,13 @@ class Candidates:
         else:
             self._fail(candidate, now)
 
+    def retry(self) -> None:
+        """There is a reason to try again whoever waits: they may be dialled at once."""
+        waiting, self._waiting = self._waiting, []
+        for entry in waiting:
+            if self._is_current(entry):
+                self._enlist(self._book[entry[1]])
+
     def ban(self, host: str) -> None:
         """Never dials this host again. An IPv6 host goes with its /64, which is one customer."""
         key = scope(host)

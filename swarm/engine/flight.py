@@ -1,13 +1,14 @@
 """The pieces under way: who fetches what, how slow peers share, and end game.
 
 The engine deals in pieces; the wires ask for their blocks. A fast peer owns its pieces alone, so that a
-bad one is traced to it at once. Slow peers share. What a lost peer leaves half done is finished first.
+bad one is traced to it at once. Slow peers share. What a lost peer leaves half done is finished first,
+unless something more urgent can be had. What is not wanted any more is given up at once.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from swarm._bits import Bits
@@ -88,9 +89,7 @@ class Flight:
     def _next(self, peer: Peer) -> Fill | None:
         if peer.parole:
             return self._open(peer) or self._restart(peer)
-        if fill := self._adopt(peer):
-            return fill
-        return self._open(peer) or self._rescue(peer)
+        return self._adopt(peer) or self._hasten(peer) or self._open(peer) or self._rescue(peer)
 
     def _offers(self, wire: Wire, fill: Fill) -> bool:
         return self._has(wire, fill) and fill not in wire.fills
@@ -123,11 +122,18 @@ class Flight:
             pools.append(self._shared)
         for pool in pools:
             for fill in pool.values():
-                if self._offers(peer.wire, fill) and self._has_work(fill, peer):
+                if not self._offers(peer.wire, fill) or self._outdone(fill, peer):
+                    continue
+                if self._has_work(fill, peer):
                     self._orphans.pop(fill.piece, None)
                     fill.exclusive = False
                     return fill
         return None
+
+    def _outdone(self, fill: Fill, peer: Peer) -> bool:
+        """Whether this peer could fetch a new piece that is more urgent."""
+        picker = self.picker
+        return picker.graded and picker.best(self._offered(peer.wire)) > picker.rank(fill.piece)
 
     def _has_work(self, fill: Fill, peer: Peer) -> bool:
         return fill.has_free or (fill.wants_slot and self._attach(fill, peer))
@@ -170,28 +176,42 @@ class Flight:
         self._drop(self._orphans[piece])
         return self._buffers.checkout(self._part_size)
 
+    def _hasten(self, peer: Peer) -> Fill | None:
+        """What is more urgent than any new piece for this peer: the end game of what is urgent."""
+        picker = self.picker
+        if not picker.graded or not self.fills:
+            return None
+        best = picker.best(self._offered(peer.wire))
+        urgent = [fill for fill in self.fills.values() if picker.rank(fill.piece) > best]
+        return self._help(peer, urgent) or (None if peer.snubbed else self._take_over(peer, urgent))
+
     def _rescue(self, peer: Peer) -> Fill | None:
         """No new piece is left for this peer: help with one that others fetch."""
-        for fill in self.fills.values():
-            if not fill.exclusive and self._offers(peer.wire, fill) and self._has_work(fill, peer):
-                return fill
+        if fill := self._help(peer, self.fills.values()):
+            return fill
         if not self.picker.exhausted or peer.snubbed:
             return None
-        return self._take_over(peer)
+        return self._take_over(peer, self.fills.values())
 
-    def _take_over(self, peer: Peer) -> Fill | None:
+    def _help(self, peer: Peer, fills: Iterable[Fill]) -> Fill | None:
+        """One of these that has blocks which nobody was asked for."""
+        for fill in fills:
+            if not fill.exclusive and self._offers(peer.wire, fill) and self._has_work(fill, peer):
+                self._orphans.pop(fill.piece, None)
+                return fill
+        return None
+
+    def _take_over(self, peer: Peer, fills: Iterable[Fill]) -> Fill | None:
         """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
         wire = peer.wire
-        fills = [f for f in self.fills.values() if self._has(wire, f) and not wire.awaits(f)]
+        fills = [f for f in fills if self._has(wire, f) and not wire.awaits(f)]
         for fill in sorted(fills, key=self._due, reverse=True):
             work = (wire.outstanding + fill.missing) * BLOCK_SIZE
             mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
             if self._due(fill) < 3 * mine:
                 continue
             if fill.exclusive:
-                for other in list(fill.wires):
-                    other.unassign(fill)
-                self._drop(fill)
+                self._give_up(fill)
                 return self._open(peer)
             if not peer.pace:
                 fill.endgame = (
@@ -251,17 +271,25 @@ class Flight:
         """Starts every piece over that these wires had a hand in."""
         for fill in list(self.fills.values()):
             if not keys.isdisjoint(fill.contributors):
-                for wire in list(fill.wires):
-                    wire.unassign(fill)
-                self._drop(fill)
+                self._give_up(fill)
+
+    def give_up_unwanted(self) -> None:
+        """Gives up every piece under way that is not wanted; what waits for a verdict still gets it."""
+        for fill in list(self.fills.values()):
+            if not self.picker.missing[fill.piece]:
+                self._give_up(fill)
 
     def drop_all(self) -> None:
         """Gives up every piece under way; those that wait for a verdict still get it."""
         for fill in list(self.fills.values()):
-            for wire in list(fill.wires):
-                wire.unassign(fill)
-            self._drop(fill)
+            self._give_up(fill)
         self.starving.clear()
+
+    def _give_up(self, fill: Fill) -> None:
+        """Nobody goes on with it: requests are cancelled, its slots are free."""
+        for wire in list(fill.wires):
+            wire.unassign(fill)
+        self._drop(fill)
 
     def _drop(self, fill: Fill) -> None:
         self._remove(fill)
@@ -302,9 +330,7 @@ class Flight:
         fill = self.judged.pop(piece, None) or self.fills.get(piece)
         if fill is None:
             return
-        for wire in list(fill.wires):
-            wire.unassign(fill)
-        self._drop(fill)
+        self._give_up(fill)
 
     def starved(self) -> Iterator[Peer]:
         """Peers to be fed again now that a slot may be free."""

@@ -1,4 +1,4 @@
-"""Which piece to fetch next (BEP 3: a few at random, then the rarest first)."""
+"""Which piece to fetch next: the most urgent, and of those a few at random, then the rarest (BEP 3)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from swarm._bits import Bits, Rarity
 class Picker:
     """The pieces that are still to be fetched, handed out one at a time.
 
-    A piece is verified (in `have`), assigned (handed out by `pick`), or in the pool. Nothing here
-    grows with the number of pieces except a scan of words: `rarity` keeps the pool sorted. `have`
-    is shared with the caller, and only the picker changes it.
+    A piece is verified (in `have`), assigned (handed out by `pick`), or free. Its rank says how
+    urgent it is; one of rank 0 is not wanted and never handed out. Nothing here grows with the number
+    of pieces except a scan of words: `rarity` keeps the free ones sorted. `have` is shared with the
+    caller, and only the picker changes it.
 
     Every method that takes a piece raises IndexError for one that does not exist, and every one
     that takes a set raises ValueError for a set of another size.
@@ -21,13 +22,21 @@ class Picker:
     def __init__(self, have: Bits, *, random_first: int = 4) -> None:
         self.have = have
         self.rarity = Rarity(have.n)
+        self.sequential = False
+        """Lowest index first instead of rarest first, among pieces of the same rank."""
+        self.graded = False
+        """Whether some of the wanted pieces are more urgent than others."""
         self._random_first = random_first
         self.rarity.want_missing(have)
+        self.missing = self.rarity.lacking(have)
+        """Pieces that are wanted and not verified, assigned or not."""
 
-    @property
-    def remaining(self) -> int:
-        """How many pieces are not verified."""
-        return self.have.n - self.have.count
+    def arrange(self, ranks: bytes, *, sequential: bool) -> None:
+        """Ranks the pieces anew, a byte for each (`Selection.ranks`). Takes back nothing."""
+        self.rarity.arrange(ranks)
+        self.missing = self.rarity.lacking(self.have)
+        self.graded = len(set(ranks) - {0}) > 1
+        self.sequential = sequential
 
     @property
     def exhausted(self) -> bool:
@@ -35,19 +44,22 @@ class Picker:
         return self.rarity.wanted_count == 0
 
     def pick(self, offered: Bits, rng: random.Random) -> int | None:
-        """Takes one of the offered pieces out of the pool; None if none of them is in it.
+        """Assigns one of the offered pieces; None if none of them is both free and wanted.
 
         The first pieces are random, because the rarest piece is often slow to come, and until one
         is complete there is nothing to give in return. After that, the rarest spreads best.
         """
+        rarity = self.rarity
         seed = rng.getrandbits(64)
-        if self.have.n - self.rarity.wanted_count < self._random_first:
-            piece = self.rarity.any(offered, seed)
+        if self.sequential:
+            piece = rarity.first(offered)
+        elif self.have.n - rarity.wanted_count - rarity.idle_count < self._random_first:
+            piece = rarity.any(offered, seed)
         else:
-            piece = self.rarity.rarest(offered, seed)
+            piece = rarity.rarest(offered, seed)
         if piece < 0:
             return None
-        self.rarity.unwant(piece)
+        rarity.unwant(piece)
         return piece
 
     def put_back(self, piece: int) -> None:
@@ -58,8 +70,18 @@ class Picker:
     def done(self, piece: int) -> None:
         """It is verified, and will not be handed out again."""
         self.have.set(piece)
+        self.missing.clear(piece)
         self.rarity.unwant(piece)
 
     def interesting(self, offered: Bits) -> bool:
-        """Whether any offered piece is not verified yet (it may be assigned)."""
-        return offered.exceeds(self.have)
+        """Whether any offered piece is wanted and not verified yet (it may be assigned)."""
+        return offered.offers(self.missing)
+
+    def rank(self, piece: int) -> int:
+        """How urgent this piece is; 0 if it is not wanted."""
+        return self.rarity.rank(piece)
+
+    def best(self, offered: Bits) -> int:
+        """The rank of what `pick` would assign; 0 for nothing."""
+        piece = self.rarity.first(offered)
+        return self.rarity.rank(piece) if piece >= 0 else 0

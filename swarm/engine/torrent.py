@@ -8,9 +8,7 @@ the owner writes their output.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
 
 from swarm import _wire
 from swarm._bits import Bits
@@ -18,11 +16,13 @@ from swarm._fill import BLOCK_SIZE
 from swarm.proto.tracker import TrackerReply
 from swarm.settings import Settings
 
+from .admission import place_for
 from .announce import Announce, Announcer
-from .blame import Blame, peers_at
-from .candidates import Candidates, scope
+from .blame import Blame
+from .candidates import Candidates
 from .choker import Choker, ChokeView
-from .flight import Buffers, Flight
+from .flight import Flight
+from .host import Geometry, Host
 from .peer import Peer
 from .picker import Picker
 
@@ -35,36 +35,6 @@ NOISE_LIMIT = 2000
 """Messages a second that move nothing forward before a peer is closed."""
 MOST_WASTE = 16 << 20
 """Bytes of no use that a peer may send, beyond as many as were of use."""
-
-
-class Host(Buffers, Protocol):
-    """What a torrent asks of its owner."""
-
-    def close(self, peer: Peer, reason: str) -> None:
-        """End this connection. The owner calls `leave` for it before this returns."""
-
-    def serve(self, peer: Peer) -> None:
-        """The peer's wire holds requests that wait to be answered."""
-
-    def completed(self) -> None:
-        """Every piece is here; the peers want to know that we only upload from now on (BEP 21)."""
-
-    def verified(self, piece: int) -> None:
-        """A piece is here, right, and on the disk."""
-
-    def corrupt(self, piece: int, suspects: list[Peer]) -> None:
-        """A piece failed its hash."""
-
-
-class Geometry(Protocol):
-    """The part of the metainfo that decisions need."""
-
-    @property
-    def length(self) -> int: ...
-    @property
-    def piece_length(self) -> int: ...
-    @property
-    def piece_count(self) -> int: ...
 
 
 class Torrent:
@@ -104,7 +74,13 @@ class Torrent:
     # ------------------------------------------------------------ life
 
     @property
+    def finished(self) -> bool:
+        """Whether all that is wanted is here: then we only upload."""
+        return self.picker.missing.count == 0
+
+    @property
     def complete(self) -> bool:
+        """Whether every piece is here."""
         return self.have.full
 
     def start(self, now: float) -> None:
@@ -121,6 +97,26 @@ class Torrent:
             self._host.close(peer, "stopped")
         self._flight.drop_all()
         self.announcer.stop(now)
+
+    def arrange(self, ranks: bytes, *, sequential: bool) -> None:
+        """Other pieces are wanted from now on, or in another order (`Picker.arrange`).
+
+        What is under way and not wanted any more is given up at once. Before `start` it says what is
+        wanted in the first place.
+        """
+        was_finished = self.finished
+        self.picker.arrange(ranks, sequential=sequential)
+        self._flight.give_up_unwanted()
+        if not self.running:
+            return
+        if was_finished and not self.finished:
+            self.candidates.retry()
+            self._host.upload_only(False)
+        elif self.finished and not was_finished:
+            self._on_finished()
+        for peer in self.peers.values():
+            peer.wire.interested(self.picker.interesting(peer.wire.bits))
+        self._feed_idle()
 
     def deadline(self) -> float:
         """When `tick` wants to be called next."""
@@ -174,7 +170,7 @@ class Torrent:
     def refusal(
         self, peer_id: bytes, addr: tuple[str, int], *, outgoing: bool, our_id: bytes
     ) -> str | None:
-        """Why this connection is not to be taken in; None if it is. May close its twin."""
+        """Why this connection is not to be taken in; None if it is. May close another one."""
         if not self.running:
             return "not running"
         if peer_id == our_id:
@@ -183,29 +179,12 @@ class Torrent:
             return "connected to ourselves"
         if self.candidates.is_banned(addr[0]):
             return "banned"
-        twin = next((peer for peer in self.peers.values() if peer.peer_id == peer_id), None)
-        if twin is not None:
-            # Both ends must keep the same one: that which the larger peer id has opened.
-            # One that has traded is no such twin: somebody else gives its name.
-            traded = twin.wire.downloaded + twin.wire.uploaded > 0
-            if traded or twin.outgoing == outgoing or twin.outgoing == (our_id > peer_id):
-                return "connected twice"
-            self._host.close(twin, "connected twice")
-        elif len(self.peers) >= self._settings.max_peers_per_torrent:
-            rival = self._rival(addr[0])
-            if rival is None:
-                return "enough peers"
-            self._host.close(rival, "too many of this host")
-        return None
-
-    def _rival(self, host: str) -> Peer | None:
-        """Whose place a peer of `host` may take: of the most crowded host, who has done the least."""
-        crowd = Counter(scope(peer.addr[0]) for peer in self.peers.values())
-        crowded, count = max(crowd.items(), key=lambda entry: entry[1])
-        if count <= crowd[scope(host)] + 1:
+        most = self._settings.max_peers_per_torrent
+        place = place_for(self.peers.values(), peer_id, addr, outgoing, our_id, most)
+        if place.closes is not None:
+            self._host.close(place.closes, place.reason)
             return None
-        peers = peers_at(crowded, self.peers.values())
-        return min(peers, key=lambda peer: peer.wire.downloaded + peer.wire.uploaded)
+        return place.reason or None
 
     def set_address(self, peer: Peer, port: int, now: float) -> None:
         """The peer that dialled us said where it listens (BEP 10)."""
@@ -239,9 +218,9 @@ class Torrent:
         if wire.hungry:
             self._flight.feed(peer)
 
-    def set_upload_only(self, peer: Peer, now: float) -> None:
-        """The peer said that it downloads nothing (BEP 21)."""
-        peer.upload_only = True
+    def set_upload_only(self, peer: Peer, upload_only: bool) -> None:
+        """The peer said that it downloads nothing, or that it does so again (BEP 21)."""
+        peer.upload_only = upload_only
         if self._pointless(peer):
             self._host.close(peer, "nothing to trade")
 
@@ -252,11 +231,14 @@ class Torrent:
 
     def on_verdict(self, piece: int, good: bool, now: float) -> None:
         """A piece was hashed, and written where it was right."""
+        was_finished = self.finished
         keys = self._flight.verdict(piece, good)
         if keys is None:
             pass  # it was given up meanwhile
         elif good:
             self._on_good(piece, keys, now)
+            if self.finished and not was_finished:
+                self._on_finished()
         else:
             self._on_bad(piece, keys)
         self.on_written(now)
@@ -273,12 +255,11 @@ class Torrent:
             self._haves_at = now + HAVE_DELAY
         self._host.verified(piece)
         if self.complete:
-            self._on_complete(now)
+            self.announcer.complete(now)
 
-    def _on_complete(self, now: float) -> None:
-        self.announcer.complete(now)
+    def _on_finished(self) -> None:
         self._push_haves()
-        self._host.completed()
+        self._host.upload_only(True)
         for peer in list(self.peers.values()):
             peer.wire.interested(False)
             if self._pointless(peer):
@@ -295,7 +276,7 @@ class Torrent:
         self._feed_idle()
 
     def _pointless(self, peer: Peer) -> bool:
-        return self.complete and peer.is_seed
+        return self.finished and peer.is_seed
 
     # ------------------------------------------------------------ time
 
@@ -370,7 +351,7 @@ class Torrent:
             )
             for peer in self.peers.values()
         ]
-        chosen = self._choker.run(now, views, seeding=self.complete)
+        chosen = self._choker.run(now, views, seeding=self.finished)
         for peer in self.peers.values():
             choking = peer.key not in chosen
             if choking and not peer.wire.am_choking:
@@ -390,10 +371,11 @@ class Torrent:
         """Trackers to ask now: more often, as far as they let us, while there is hardly anybody."""
         if (
             self.running
-            and not self.complete
+            and not self.finished
             and len(self.peers) + len(self.candidates) < FEW_PEERS
         ):
             self.announcer.more_peers(now)
+        self.announcer.partial = self.finished and not self.complete
         return self.announcer.poll(now)
 
     def on_tracker_reply(self, url: str, reply: TrackerReply, now: float) -> None:

@@ -28,7 +28,8 @@ class ExtendedHandshake:
     request_queue: int = DEFAULT_REQUEST_QUEUE
     port: int | None = None
     your_ip: str | None = None
-    upload_only: bool = False
+    upload_only: bool | None = None
+    """It downloads nothing (BEP 21); None where it did not say."""
     extensions: tuple[tuple[str, int], ...] = ()
 
     def encode(self) -> bytes:
@@ -36,8 +37,9 @@ class ExtendedHandshake:
         said: dict[bytes, object] = {
             b"m": {name.encode(): number for name, number in self.extensions},
             b"reqq": self.request_queue,
-            b"upload_only": int(self.upload_only),
         }
+        if self.upload_only is not None:
+            said[b"upload_only"] = int(self.upload_only)
         if self.client:
             said[b"v"] = self.client.encode()
         if self.port:
@@ -63,7 +65,7 @@ class ExtendedHandshake:
             request_queue=min(queue or DEFAULT_REQUEST_QUEUE, MAX_REQUEST_QUEUE),
             port=_number(said.get(b"p"), 1, 65535),
             your_ip=_address(said.get(b"yourip")),
-            upload_only=said.get(b"upload_only") == 1,
+            upload_only=_flag(said.get(b"upload_only")),
             extensions=_extensions(names) if isinstance(names, dict) else (),
         )
 
@@ -80,6 +82,10 @@ def _extensions(names: Mapping[bytes, object]) -> tuple[tuple[str, int], ...]:
         if isinstance(number, int) and 0 < number < 256 and len(name) <= MAX_CLIENT_LENGTH:
             said.append((name.decode("ascii", "replace"), number))
     return tuple(said)
+
+
+def _flag(value: object) -> bool | None:
+    return value == 1 if isinstance(value, int) and value in (0, 1) else None
 
 
 def _number(value: object, low: int, high: int) -> int | None:

@@ -29,9 +29,10 @@ NUMWANT = 100
 REFUSED_PORTS = frozenset({0, 22, 25})
 """Nobody's BitTorrent port; a tracker that names one wants somebody else's server to be dialled."""
 
-Event = Literal["", "started", "completed", "stopped"]
+Event = Literal["", "started", "completed", "stopped", "paused"]
+"""`paused` is what a partial seed says: it is incomplete, and downloads nothing (BEP 21)."""
 EVENTS: tuple[Event, ...] = ("", "completed", "started", "stopped")
-"""In the order of their numbers in BEP 15."""
+"""In the order of their numbers in BEP 15, which has none for `paused`."""
 
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _PUBLIC_PATHS = ("", "/", "/announce", "/announce.php", "/scrape")

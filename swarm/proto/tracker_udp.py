@@ -79,7 +79,7 @@ def announce_request(
         request.downloaded,
         request.left,
         request.uploaded,
-        EVENTS.index(request.event),
+        EVENTS.index(request.event) if request.event in EVENTS else 0,
         ip,
         request.key,
         request.numwant,

@@ -51,8 +51,15 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The files that lay under their part names then."""
     clean: bool
     """Nothing was written to the files after this was saved."""
+    priorities: bytes = b""
+    """One byte for each file, as the user chose; empty where nothing was chosen."""
+    sequential: bool = False
     uploaded: Count = 0
     downloaded: Count = 0
+
+    def with_selection(self, priorities: bytes, sequential: bool) -> Resume:
+        """The same with another choice of files."""
+        return msgspec.structs.replace(self, priorities=priorities, sequential=sequential)
 
 
 class Loaded(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm._fill import BLOCK_SIZE
@@ -11,6 +11,7 @@ from swarm._native import Pool, Slot
 from swarm._wire import EXTENDED, Wire
 from swarm.engine.announce import Announce
 from swarm.engine.peer import Peer
+from swarm.engine.selection import Priority, Selection
 from swarm.engine.torrent import Torrent
 from swarm.errors import ProtocolError
 from swarm.proto.extension import HANDSHAKE, ExtendedHandshake
@@ -51,6 +52,8 @@ class Node:
         settings: Settings,
         fast: bool,
         lie: Callable[[int, int], bool] | None,
+        priorities: Mapping[int, Priority],
+        sequential: bool,
         rng: random.Random,
     ) -> None:
         self.name = name
@@ -60,6 +63,9 @@ class Node:
         self.down = Link(swarm.clock, down)
         self.delay = delay
         self.store = Store(swarm.content, swarm.clock, delay=disk_delay, complete=complete)
+        self.selection = Selection(swarm.content)
+        self.selection.set(priorities)
+        self.selection.sequential = sequential
         self.settings = settings
         self.pool = Pool(settings.memory)
         self.fast = fast
@@ -87,10 +93,20 @@ class Node:
             settings=self.settings,
             rng=self._rng,
         )
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.engine.arrange(self.selection.ranks(), sequential=self.selection.sequential)
 
     @property
     def complete(self) -> bool:
+        """Whether it has every piece."""
         return self.store.have.full
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has all that it wants."""
+        return self.engine.finished
 
     @property
     def running(self) -> bool:
@@ -123,6 +139,19 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def prioritise(
+        self, priorities: Mapping[int, Priority], *, sequential: bool | None = None
+    ) -> None:
+        """Changes the priorities of some files, and whether pieces come in order."""
+        self.selection.set(priorities)
+        if sequential is not None:
+            self.selection.sequential = sequential
+        self.note("prioritise", *sorted((i, p.name) for i, p in priorities.items()))
+        self._arrange()
+        missing = self.engine.picker.missing
+        self.asked = {piece: keys for piece, keys in self.asked.items() if missing[piece]}
+        self.settle()
 
     # ------------------------------------------------------------ time
 
@@ -250,7 +279,7 @@ class Node:
             client=self.name,
             request_queue=self.settings.request_queue,
             port=PORT,
-            upload_only=self.complete,
+            upload_only=self.finished,
         )
         peer.wire.send_extended(HANDSHAKE, said.encode())
 
@@ -269,8 +298,8 @@ class Node:
                 peer.client, peer.request_queue = said.client, said.request_queue
                 if said.port:
                     self.engine.set_address(peer, said.port, now)
-                if said.upload_only:
-                    self.engine.set_upload_only(peer, now)
+                if said.upload_only is not None:
+                    self.engine.set_upload_only(peer, said.upload_only)
         if not end.closed:
             self.engine.on_wire(peer, events, now)
         self.settle()
@@ -312,8 +341,8 @@ class Node:
         if end := self.ends.get(peer.key):
             end.serve()
 
-    def completed(self) -> None:
-        self.note("complete")
+    def upload_only(self, only: bool) -> None:
+        self.note("complete" if only else "reopen")
         for peer in self.engine.peers.values():
             self._introduce(peer)
 
@@ -400,11 +429,14 @@ class End:
                 node.note(FLAGS[kind], name)
 
     def _rarity(self, piece: int) -> tuple[int, int]:
-        """How many leechers have this piece, and the least of all others this peer could give."""
+        """How many leechers have this piece, and the least of all as urgent this peer could give."""
         rarity, wire = self.node.engine.picker.rarity, self.wire
         mine = rarity.availability(piece) - rarity.seeds
         wanted = rarity.wanted
         if wire.peer_choking:
             return mine, mine
-        others = (i for i in range(wanted.n) if wanted[i] and wire.bits[i])
+        rank = rarity.rank(piece)
+        others = (
+            i for i in range(wanted.n) if wanted[i] and wire.bits[i] and rarity.rank(i) == rank
+        )
         return mine, min((rarity.availability(i) - rarity.seeds for i in others), default=mine)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
+from itertools import accumulate
 from typing import Any
 
 from swarm._bits import Bits
+from swarm.proto.metainfo_files import File
 
 from .clock import Clock
 
@@ -16,9 +18,18 @@ FRAME_HEADER = 13
 
 
 class Content:
-    """What a swarm is about: `length` random bytes, in pieces with their SHA-1 digests."""
+    """What a swarm is about: random bytes, in pieces with their SHA-1 digests.
 
-    def __init__(self, length: int, piece_length: int, rng: random.Random) -> None:
+    `lengths` are those of its files, which lie one behind the other.
+    """
+
+    def __init__(self, lengths: Sequence[int], piece_length: int, rng: random.Random) -> None:
+        length = sum(lengths)
+        offsets = accumulate(lengths, initial=0)
+        self.files = tuple(
+            File(index, (f"file{index}",), size, offset)
+            for index, (size, offset) in enumerate(zip(lengths, offsets, strict=False))
+        )
         self.data = rng.randbytes(length)
         self.length = length
         self.piece_length = piece_length
@@ -31,6 +42,12 @@ class Content:
     @property
     def piece_count(self) -> int:
         return len(self.digests)
+
+    def pieces_of(self, index: int) -> range:
+        """The pieces that a file has a part in."""
+        file = self.files[index]
+        last = file.offset + max(file.length, 1) - 1
+        return range(file.offset // self.piece_length, last // self.piece_length + 1)
 
     def piece(self, piece: int) -> bytes:
         """The right bytes of a piece."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from swarm.engine.registry import Registry
+from swarm.engine.selection import Priority
 from swarm.proto.tracker import AnnounceRequest, TrackerReply
 from swarm.settings import Settings
 
@@ -22,8 +23,9 @@ LONGEST = 3600.0
 class Swarm:
     """Nodes, a tracker, and the trace of what they do.
 
-    `length` and `piece_length` are bytes, rates bytes/s, times seconds. `settings` are those of
-    every node that is not given its own. While `tracker` is None, announces are not answered.
+    `length` and `piece_length` are bytes, rates bytes/s, times seconds; `files` are the lengths of
+    the content's files, instead of one of `length`. `settings` are those of every node that is not
+    given its own. While `tracker` is None, announces are not answered.
     """
 
     tracker_url = "http://tracker.test/announce"
@@ -33,12 +35,13 @@ class Swarm:
         seed: int = 0,
         *,
         length: int = 8 * MIB,
+        files: Sequence[int] | None = None,
         piece_length: int = MIB // 8,
         settings: Settings | None = None,
     ) -> None:
         self.rng = random.Random(seed)
         self.clock = Clock()
-        self.content = Content(length, piece_length, self.rng)
+        self.content = Content(files or [length], piece_length, self.rng)
         self.settings = settings or Settings()
         self.tracker: Registry | None = Registry(
             random.Random(self.rng.getrandbits(64)), interval=120
@@ -61,8 +64,13 @@ class Swarm:
         settings: Settings | None = None,
         fast: bool = True,
         lie: Callable[[int, int], bool] | None = None,
+        priorities: Mapping[int, Priority] | None = None,
+        sequential: bool = False,
     ) -> Node:
-        """A new node, which comes at `start`. `delay` is the one-way delay of its access line."""
+        """A new node, which comes at `start`. `delay` is the one-way delay of its access line.
+
+        `priorities` are of files, by index; the others are NORMAL.
+        """
         number = len(self.nodes) + 1
         name = name or f"node{number}"
         if name in self.nodes:
@@ -80,6 +88,8 @@ class Swarm:
             settings=settings or self.settings,
             fast=fast,
             lie=lie,
+            priorities=priorities or {},
+            sequential=sequential,
             rng=random.Random(self.rng.getrandbits(64)),
         )
         self.nodes[name] = self.nodes_by_host[host] = node
@@ -87,19 +97,19 @@ class Swarm:
         return node
 
     def run(self, *, until: float = LONGEST, stop: Callable[[], bool] | None = None) -> float:
-        """Runs until `stop()`, by default until every node is complete; returns the time.
+        """Runs until `stop()`, by default until every node has what it wants; returns the time.
 
         Raises `TimeoutError` if that has not come about at `until`; with `stop` given as
         `lambda: False` it simply runs to that time.
         """
-        stopped = self.clock.run(until, stop=stop or self._all_complete)
+        stopped = self.clock.run(until, stop=stop or self._all_finished)
         if not stopped and stop is None:
-            late = sorted(node.name for node in self.nodes.values() if not node.complete)
-            raise TimeoutError(f"not complete after {until} s: {', '.join(late)}")
+            late = sorted(node.name for node in self.nodes.values() if not node.finished)
+            raise TimeoutError(f"not finished after {until} s: {', '.join(late)}")
         return self.clock.now
 
-    def _all_complete(self) -> bool:
-        return all(node.complete for node in self.nodes.values())
+    def _all_finished(self) -> bool:
+        return all(node.finished for node in self.nodes.values())
 
     def events(self, what: str, node: str | None = None) -> list[Event]:
         """The trace of one kind of event, and of one node if it is named."""

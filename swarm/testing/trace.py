@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 Event = tuple[float, str, str, tuple[object, ...]]
 """(time, node, what, details). `what` and its details:
 
-- "start", "stop": the node comes and goes. "complete": it has everything.
+- "start", "stop": the node comes and goes. "complete": it has all that it wants. "prioritise"
+  ((file, priority), ...): it was told to want something else. "reopen": so it downloads again.
 - "join" (peer), "leave" (peer, reason): a connection. "ban" (peer): after a "leave".
 - "choke", "unchoke", "interested", "uninterested" (peer): the messages that it sent.
 - "request" (peer, piece, availability, rarer): its first request for a piece that it has not asked
   anybody for since the piece was last unknown to it; how many of its peers have the piece, seeds
-  left out, and the least availability among the pieces it could have asked this peer for instead.
+  left out, and the least availability among the pieces of the same urgency that it could have
+  asked this peer for instead.
 - "share" (peer, piece): its first request to this peer for a piece that it asks others for, too.
 - "cancel" (peer, piece, begin): the message that it sent.
 - "verified" (piece), "corrupt" (piece, suspects), "error" (piece).

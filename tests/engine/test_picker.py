@@ -63,14 +63,59 @@ def test_interesting_is_what_is_not_verified() -> None:
     assert not picker.interesting(bits(10, 1, 2))
     picker.put_back(2)
     assert picker.pick(whole(10), random.Random(0)) != 2
-    assert picker.remaining == 8
+    assert picker.missing.count == 8
 
 
 def test_an_empty_torrent_needs_nothing() -> None:
     picker = Picker(Bits(0))
     assert picker.exhausted
-    assert picker.remaining == 0
+    assert picker.missing.count == 0
     assert picker.pick(Bits(0), random.Random(0)) is None
+
+
+def test_the_most_urgent_come_first_and_the_unwanted_never() -> None:
+    picker, rng = Picker(bits(9, 0)), random.Random(0)
+    picker.arrange(b"\5\1\1\1\5\5\0\0\3", sequential=False)
+    order = [picker.pick(whole(9), rng) for _ in range(9)]
+    assert set(order[:2]) == {4, 5}
+    assert order[2] == 8
+    assert set(order[3:6]) == {1, 2, 3}
+    assert order[6:] == [None, None, None]
+    assert picker.exhausted
+    assert picker.missing.count == 6
+
+
+def test_in_order_of_the_index() -> None:
+    picker, rng = Picker(bits(9, 1)), random.Random(0)
+    picker.arrange(b"\1\1\1\1\2\2\0\1\1", sequential=True)
+    assert picker.pick(bits(9, 0, 3, 8), rng) == 0
+    assert [picker.pick(whole(9), rng) for _ in range(4)] == [4, 5, 2, 3]
+    picker.put_back(3)
+    assert picker.pick(whole(9), rng) == 3
+
+
+def test_another_choice_while_pieces_are_assigned() -> None:
+    picker, rng = Picker(Bits(4)), random.Random(0)
+    picker.arrange(b"\1\1\0\0", sequential=True)
+    assert picker.pick(whole(4), rng) == 0
+    picker.arrange(b"\0\0\1\1", sequential=True)
+    assert [picker.missing[piece] for piece in range(4)] == [False, False, True, True]
+    assert not picker.interesting(bits(4, 0, 1))
+    picker.put_back(0)
+    assert picker.pick(bits(4, 0, 1), rng) is None
+    picker.arrange(b"\1\1\1\1", sequential=True)
+    assert picker.pick(whole(4), rng) == 0, "given up meanwhile, and free"
+
+
+def test_what_was_done_though_unwanted_stays_done() -> None:
+    picker = Picker(Bits(3))
+    assert picker.pick(bits(3, 1), random.Random(0)) == 1
+    picker.arrange(b"\1\0\1", sequential=False)
+    picker.done(1)
+    assert picker.missing.count == 2
+    picker.arrange(b"\1\1\1", sequential=False)
+    assert picker.missing.count == 2
+    assert not picker.interesting(bits(3, 1))
 
 
 @pytest.mark.parametrize("piece", [-1, 10])
@@ -83,9 +128,8 @@ def test_pieces_outside_are_refused(piece: int) -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 2**32), st.data())
-def test_no_piece_is_handed_out_twice_unless_put_back(
-    n: int, seed: int, data: st.DataObject
-) -> None:
+def test_against_a_slow_model(n: int, seed: int, data: st.DataObject) -> None:
+    """What is handed out is free, of the highest rank on offer, and the first of it when in order."""
     rng = random.Random(seed)
     have = {piece for piece in range(n) if rng.random() < 0.3}
     picker = Picker(bits(n, *have))
@@ -93,13 +137,28 @@ def test_no_piece_is_handed_out_twice_unless_put_back(
     for peer in peers:
         picker.rarity.join(peer)
     assigned: set[int] = set()
-    for action in data.draw(st.lists(st.sampled_from("pppppdb"), max_size=80)):
+    ranks, sequential = bytes([1] * n), False
+    for action in data.draw(st.lists(st.sampled_from("pppppdba"), max_size=80)):
         if action == "p":
             peer = rng.choice(peers)
-            pool = {p for p in range(n) if peer[p]} - have - assigned
+            free = {p for p in range(n) if peer[p] and ranks[p]} - have - assigned
+            best = max((ranks[p] for p in free), default=0)
+            assert picker.best(peer) == best
+            pool = {p for p in free if ranks[p] == best}
             piece = picker.pick(peer, rng)
-            assert piece in pool if pool else piece is None
+            if not pool:
+                assert piece is None
+            elif sequential:
+                assert piece == min(pool)
+            else:
+                assert piece in pool
             assigned |= {piece} - {None}
+        elif action == "a":
+            kinds, cuts = rng.choice(["1", "03", "013", "123456"]), [rng.randrange(n) for _ in "ab"]
+            stretch = bytearray(int(rng.choice(kinds)) for _ in range(n))
+            stretch[min(cuts) : max(cuts)] = bytes([int(kinds[-1])]) * (max(cuts) - min(cuts))
+            ranks, sequential = bytes(stretch), rng.random() < 0.5
+            picker.arrange(ranks, sequential=sequential)
         elif assigned:
             piece = rng.choice(sorted(assigned))
             assigned.remove(piece)
@@ -108,7 +167,10 @@ def test_no_piece_is_handed_out_twice_unless_put_back(
                 have.add(piece)
             else:
                 picker.put_back(piece)
-        assert picker.remaining == n - len(have)
-        assert picker.exhausted == (len(have) + len(assigned) == n)
+        missing = {p for p in range(n) if ranks[p]} - have
+        assert {p for p in range(n) if picker.missing[p]} == missing
+        assert picker.missing.count == len(missing)
+        assert picker.exhausted == (missing <= assigned)
+        assert picker.graded == (len(set(ranks) - {0}) > 1)
         for peer in peers:
-            assert picker.interesting(peer) == any(peer[p] for p in range(n) if p not in have)
+            assert picker.interesting(peer) == any(peer[p] for p in missing)

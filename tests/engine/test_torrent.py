@@ -52,7 +52,7 @@ class Rig:
         self.served: list[Peer] = []
         self.good: list[int] = []
         self.bad: list[tuple[int, list[Peer]]] = []
-        self.done = 0
+        self.told: list[bool] = []
         self.said: dict[int, list[tuple[int, int]]] = {}
         self.torrent = Torrent(
             self.meta,
@@ -83,8 +83,8 @@ class Rig:
     def serve(self, peer: Peer) -> None:
         self.served.append(peer)
 
-    def completed(self) -> None:
-        self.done += 1
+    def upload_only(self, only: bool) -> None:
+        self.told.append(only)
 
     def verified(self, piece: int) -> None:
         self.good.append(piece)
@@ -205,7 +205,7 @@ def test_a_whole_download() -> None:
         for piece, *_ in rig.committed[len(rig.good) :]:
             rig.torrent.on_verdict(piece, True, rig.now)
     assert sorted(rig.good) == list(range(8))
-    assert rig.done == 1
+    assert rig.told == [True]
     assert rig.torrent.complete
     assert rig.torrent.totals() == (8 * PIECE, 0, 0)
     assert rig.pool.in_use == 0
@@ -462,7 +462,7 @@ def test_a_seed_is_left_when_we_are_done() -> None:
 def test_upload_only_counts_as_a_seed() -> None:
     rig = Rig(pieces=1, have=(0,))
     peer = rig.peer(())
-    rig.torrent.set_upload_only(peer, rig.now)
+    rig.torrent.set_upload_only(peer, True)
     assert rig.closed == [(peer, "nothing to trade")]
 
 

@@ -63,6 +63,30 @@ def test_offers_and_exceeds(data: st.DataObject, n: int) -> None:
     assert of(a).exceeds(of(b)) == any(x and not y for x, y in zip(a, b, strict=True))
 
 
+@given(flags(), st.data())
+def test_count_in(model: list[bool], data: st.DataObject) -> None:
+    bits = of(model)
+    first = data.draw(st.integers(0, len(model)))
+    end = data.draw(st.integers(first, len(model)))
+    assert bits.count_in(first, end) == sum(model[first:end])
+    for outside in ((-1, end), (first, len(model) + 1), (end + 1, end)):
+        with pytest.raises(IndexError):
+            bits.count_in(*outside)
+
+
+@given(flags())
+def test_a_set_that_was_emptied_offers_nothing(model: list[bool]) -> None:
+    """Cleared bits leave no trace in the summary, and new ones are found again."""
+    bits = of(model)
+    for i in range(len(model)):
+        bits.clear(i)
+    assert not bits.offers(of([True] * len(model)))
+    assert bits == Bits(len(model))
+    if model:
+        bits.set(len(model) // 2)
+        assert bits.offers(of([True] * len(model)))
+
+
 @given(flags())
 def test_fill_zero_and_copy(model: list[bool]) -> None:
     bits = of(model)
@@ -110,6 +134,9 @@ def test_sets_of_different_sizes_do_not_meet() -> None:
         lambda: rarity.leave(small),
         lambda: rarity.rarest(small, 0),
         lambda: rarity.any(small, 0),
+        lambda: rarity.first(small),
+        lambda: rarity.lacking(small),
+        lambda: rarity.arrange(bytes(8)),
     ):
         with pytest.raises(ValueError, match="pieces"):
             clash()
@@ -118,9 +145,32 @@ def test_sets_of_different_sizes_do_not_meet() -> None:
 @pytest.mark.parametrize("piece", [-1, 70, 2**33])
 def test_rarity_refuses_a_piece_outside(piece: int) -> None:
     rarity = Rarity(70)
-    for touch in (rarity.have, rarity.lost, rarity.want, rarity.unwant, rarity.availability):
+    calls = ["have", "lost", "want", "unwant", "availability", "rank"]
+    for touch in (getattr(rarity, name) for name in calls):
         with pytest.raises(IndexError):
             touch(piece)
+
+
+def test_a_rank_that_does_not_exist_changes_nothing() -> None:
+    rarity = Rarity(3)
+    with pytest.raises(ValueError, match="rank"):
+        rarity.arrange(b"\6\0\7")
+    assert [rarity.rank(piece) for piece in range(3)] == [1, 1, 1]
+
+
+def test_free_pieces_of_rank_0_come_back_with_their_rank() -> None:
+    rarity, whole = Rarity(600), Bits(600)
+    whole.fill()
+    for piece in (5, 599):
+        rarity.want(piece)
+    rarity.arrange(bytes(600))
+    assert (rarity.wanted_count, rarity.idle_count) == (0, 2)
+    assert rarity.first(whole) == rarity.any(whole, 1) == rarity.rarest(whole, 1) == -1
+    rarity.unwant(5)
+    rarity.want(7)
+    rarity.arrange(bytes([2] * 600))
+    assert (rarity.wanted_count, rarity.idle_count) == (2, 0)
+    assert rarity.first(whole) == 7
 
 
 def test_a_peer_that_was_never_counted_cannot_leave() -> None:
@@ -168,7 +218,12 @@ class RarityMachine(RuleBasedStateMachine):
         super().__init__()
         self.rarity = Rarity(self.n)
         self.peers: list[set[int]] = []
-        self.wanted: set[int] = set()
+        self.free: set[int] = set()
+        self.ranks = [1] * self.n
+
+    @property
+    def wanted(self) -> set[int]:
+        return {piece for piece in self.free if self.ranks[piece]}
 
     def bits(self, pieces: set[int]) -> Bits:
         bits = Bits(self.n)
@@ -214,13 +269,31 @@ class RarityMachine(RuleBasedStateMachine):
         wanted = self.sample(seed, density)
         for piece in range(self.n):
             (self.rarity.want if piece in wanted else self.rarity.unwant)(piece)
-        self.wanted = wanted
+        self.free = wanted
 
     @rule(seed=st.integers(0, 2**32), density=st.sampled_from([0, 0.7, 0.99, 1]))
     def wish_for_the_rest(self, seed: int, density: float) -> None:
         have = self.sample(seed, density)
         self.rarity.want_missing(self.bits(have))
-        self.wanted |= set(range(self.n)) - have
+        self.free |= set(range(self.n)) - have
+
+    @rule(
+        seed=st.integers(0, 2**32), kinds=st.sampled_from(["1", "01", "0123456", "06", "0", "26"])
+    )
+    def arrange(self, seed: int, kinds: str) -> None:
+        """Whole stretches, as files are, and some single pieces."""
+        dice = random.Random(seed)
+        for _ in range(6):
+            at, rank = dice.randrange(self.n), int(dice.choice(kinds))
+            for piece in range(at, min(at + dice.choice([1, 9, 300, 700]), self.n)):
+                self.ranks[piece] = rank
+        self.rarity.arrange(bytes(self.ranks))
+
+    @rule(seed=st.integers(0, 2**32))
+    def lacking(self, seed: int) -> None:
+        have = self.sample(seed, 0.3)
+        lacking = self.rarity.lacking(self.bits(have))
+        assert list(lacking) == [bool(r) and p not in have for p, r in enumerate(self.ranks)]
 
     def cls(self, piece: int) -> int:
         count = self.rarity.availability(piece) - self.rarity.seeds
@@ -231,10 +304,14 @@ class RarityMachine(RuleBasedStateMachine):
         for peer in self.peers:
             common = peer & self.wanted
             bits = self.bits(peer)
+            first = self.rarity.first(bits)
             rarest, some = self.rarity.rarest(bits, seed), self.rarity.any(bits, seed)
             if not common:
-                assert (rarest, some) == (-1, -1)
+                assert (first, rarest, some) == (-1, -1, -1)
                 continue
+            urgent = max(self.ranks[piece] for piece in common)
+            common = {piece for piece in common if self.ranks[piece] == urgent}
+            assert first == min(common)
             assert some in common
             assert rarest in common
             assert self.cls(rarest) == min(map(self.cls, common))
@@ -243,7 +320,10 @@ class RarityMachine(RuleBasedStateMachine):
     def counts_are_right(self) -> None:
         have = Counter(piece for peer in self.peers for piece in peer)
         assert all(self.rarity.availability(piece) == have[piece] for piece in range(self.n))
+        assert all(self.rarity.rank(piece) == rank for piece, rank in enumerate(self.ranks))
         assert self.rarity.wanted_count == len(self.wanted)
+        assert self.rarity.idle_count == len(self.free) - len(self.wanted)
+        assert {p for p, wanted in enumerate(self.rarity.wanted) if wanted} == self.wanted
         assert 0 <= self.rarity.seeds <= len(self.peers)
 
 

@@ -48,12 +48,17 @@ def test_there_and_back(handshake: ExtendedHandshake) -> None:
 
 def test_the_bytes_on_the_wire() -> None:
     handshake = ExtendedHandshake(
-        client="swarm", request_queue=500, port=6881, your_ip="1.2.3.4", extensions=(("ut_pex", 1),)
+        client="swarm",
+        request_queue=500,
+        upload_only=False,
+        port=6881,
+        your_ip="1.2.3.4",
+        extensions=(("ut_pex", 1),),
     )
     assert handshake.encode() == (
         b"d1:md6:ut_pexi1ee1:pi6881e4:reqqi500e11:upload_onlyi0e1:v5:swarm6:yourip4:\x01\x02\x03\x04e"
     )
-    assert decode(NOTHING.encode()) == {b"m": {}, b"reqq": 250, b"upload_only": 0}
+    assert decode(NOTHING.encode()) == {b"m": {}, b"reqq": 250}
 
 
 def test_nothing_said() -> None:
@@ -190,8 +195,8 @@ def test_listening_ports(port: int, taken: int | None) -> None:
     assert said(p=port).port == taken
 
 
-@pytest.mark.parametrize(("value", "taken"), [(1, True), (0, False), (2, False), (b"1", False)])
-def test_upload_only(value: object, taken: bool) -> None:
+@pytest.mark.parametrize(("value", "taken"), [(1, True), (0, False), (2, None), (b"1", None)])
+def test_upload_only(value: object, taken: bool | None) -> None:
     assert said(upload_only=value).upload_only is taken
 
 

@@ -9,13 +9,14 @@ import pytest
 
 import swarm
 from swarm.claims import Claims
+from swarm.engine.selection import Selection
 from swarm.store.places import Places
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
 
 
 def claims_of(meta, folder, dest):
-    return Claims(folder / "state", meta, Places(meta.files, dest))
+    return Claims(folder / "state", meta, Places(meta.files, dest), Selection(meta))
 
 
 @posix
@@ -40,9 +41,10 @@ def test_a_process_that_died_owns_nothing(sample, tmp_path):
         from pathlib import Path
         import swarm
         from swarm.claims import Claims
+        from swarm.engine.selection import Selection
         from swarm.store.places import Places
         meta, here = swarm.Metainfo.load(sys.argv[1]), Path(sys.argv[2])
-        Claims(here / "state", meta, Places(meta.files, here)).acquire()
+        Claims(here / "state", meta, Places(meta.files, here), Selection(meta)).acquire()
         os.kill(os.getpid(), signal.SIGKILL)
     """
     subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path)], check=False)

@@ -1,0 +1,68 @@
+"""Which files of a torrent somebody means: by number, by name, or by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from .engine.selection import Priority
+from .errors import ConfigError, UnknownFile
+from .proto.metainfo_files import File
+
+What = int | str | Callable[[File], bool]
+"""A file's index; a glob or a path; or a function that says of each file whether it is meant.
+
+A glob is held against the path, with and without the torrent's own name in front, and against the
+file's own name; `*` also stands for `/`, and what ends with `/` means all that is below. Exactly the
+path, or the name, is right whatever characters it has.
+"""
+
+
+def matching(files: Sequence[File], what: What) -> list[int]:
+    """The indices of the files that `what` means; pad files are never meant.
+
+    Raises `UnknownFile` when there is none.
+    """
+    if isinstance(what, str):
+        found = [file.index for file in files if not file.pad and _named(file, what)]
+    elif isinstance(what, int):
+        within = 0 <= what < len(files) and not files[what].pad
+        found = [what] if within else []
+    else:
+        found = [file.index for file in files if not file.pad and what(file)]
+    if not found:
+        raise UnknownFile(what)
+    return found
+
+
+def _named(file: File, glob: str) -> bool:
+    if glob.endswith("/"):
+        glob += "*"
+    names = {"/".join(file.path), "/".join(file.path[1:]), file.path[-1]}
+    return glob in names or any(fnmatchcase(name, glob) for name in names)
+
+
+def only(
+    files: Sequence[File], now: Sequence[Priority], select: Iterable[What]
+) -> dict[int, Priority]:
+    """What makes exactly these files wanted; one that is wanted already keeps its priority."""
+    chosen = {index for what in select for index in matching(files, what)}
+    return {
+        file.index: (now[file.index] or Priority.NORMAL) if file.index in chosen else Priority.SKIP
+        for file in files
+    }
+
+
+def by_index(files: Sequence[File], priorities: Mapping[What, Priority]) -> dict[int, Priority]:
+    """The same priorities by index; where two keys mean one file, the later one holds.
+
+    Raises `UnknownFile`, and `ConfigError` for what is no priority.
+    """
+    found: dict[int, Priority] = {}
+    for what, priority in priorities.items():
+        try:
+            priority = Priority(priority)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        found.update(dict.fromkeys(matching(files, what), priority))
+    return found
