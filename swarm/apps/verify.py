@@ -45,7 +45,7 @@ def command(torrent: str, path: Path, quiet: bool, as_json: bool) -> None:
 async def verify(meta: swarm.Metainfo, home: Path, *, quiet: bool, as_json: bool) -> None:
     """Checks and reports. Raises `Quit` when anything is damaged or missing."""
     with display(quiet=quiet, as_json=as_json) as shown:
-        pace = Pace(shown, meta.name, "checking", meta.length)
+        pace = Pace(shown, meta.name, "checking", meta.size)
         report = await swarm.verify(meta, home, progress=pace)
     if as_json:
         tell_scripts(meta, report)

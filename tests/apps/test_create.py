@@ -130,9 +130,13 @@ def test_again_in_the_folder_that_is_shared(
 
 @pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
 def test_versions(version: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert start(["create", "holiday", f"--{version}", "-q"]) == 0
+    assert start(["create", "holiday", f"--{version}", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
     meta = swarm.Metainfo.load("holiday.torrent")
-    assert meta.version == version
+    assert meta.version == done["version"] == version
+    assert (done["length"], done["files"]) == (40_010, 2)  # without pad files
+    for name, digest in (("v1", meta.infohash.v1), ("v2", meta.infohash.v2)):
+        assert done[f"infohash_{name}"] == (digest.hex() if digest else None)
     assert start(["verify", "holiday.torrent", "-q"]) == 0
     (folder / "deep" / "b.txt").write_bytes(b"wrong bytes")
     assert start(["verify", "holiday.torrent", "-q"]) == 6
