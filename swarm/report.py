@@ -9,9 +9,12 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .proto.metainfo import Metainfo
+
+if TYPE_CHECKING:
+    from .store.places import Places
 
 FileState = Literal["good", "damaged", "short", "long", "missing", "unreadable"]
 Found = int | Literal["damaged", "missing", "unreadable"]
@@ -91,20 +94,21 @@ def _bad_runs(good: bytes, count: int) -> list[tuple[int, int]]:
     return [run.span() for run in re.compile("0+").finditer(bits, 0, count)]
 
 
-def look(meta: Metainfo, dest: Path, path: Callable[[int], Path] | None = None) -> list[Found]:
-    """What lies at each file's place, in order. Nothing is opened; one `lstat` a file.
-
-    `path` names the places of files that are not to be looked for under their final names.
-    """
+def look(meta: Metainfo, places: Places) -> list[Found]:
+    """What lies at each file's place, in order. Nothing is opened; mostly one `lstat` a file."""
     found: list[Found] = []
-    for file in meta.files:
-        where = str(path(file.index)) if path else os.path.join(dest, *file.path)
+    for file, path, part in zip(meta.files, places.paths, places.parts, strict=True):
         if file.pad:
             found.append(0)
-        elif file.symlink is not None:
-            found.append(_look_at_link(where, os.path.join(dest, *file.symlink)))
-        else:
-            found.append(_look(where))
+            continue
+        where = os.path.join(places.dest, *path)
+        if file.symlink is not None:
+            found.append(_look_at_link(where, os.path.join(places.dest, *file.symlink)))
+            continue
+        now = _look(where)
+        if now == "missing" and part is not None:
+            now = _look(os.path.join(os.path.dirname(where), part))
+        found.append(now)
     return found
 
 
@@ -158,9 +162,10 @@ async def verify(
     not ours to read is in the report.
     """
     from .store.disk import Disk
+    from .store.places import Places
 
-    where = Path(dest).expanduser().absolute()
-    found = await asyncio.to_thread(look, meta, where)
+    places = Places(meta.files, Path(dest).expanduser().absolute())
+    found = await asyncio.to_thread(look, meta, places)
     todo = worth_reading(meta, found)
     count = meta.piece_count
     lost = count - int.from_bytes(todo, "big").bit_count()
@@ -173,7 +178,7 @@ async def verify(
     disk = Disk(threads=max(2, os.cpu_count() or 1), read_memory=1 << 20)
     disk.attach(asyncio.get_running_loop())
     try:
-        storage = disk.open(meta, where, writable=False)
+        storage = disk.open(meta, places, writable=False)
         good = await storage.check(todo, count_on)
         await storage.close()
     finally:

@@ -66,7 +66,7 @@ class Storing:
             self.have.fill()
         elif verify is True:
             await self._check(self._storage, None)
-            found = await asyncio.to_thread(look, self._meta, self._places.dest, self._places.now)
+            found = await asyncio.to_thread(look, self._meta, self._places)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
         else:
             claimed = await asyncio.to_thread(self._claims.load)

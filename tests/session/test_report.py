@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import swarm
 from swarm.proto.bencode import encode
 from swarm.report import look, report, worth_reading
+from swarm.store.places import Places
 
 
 def states(report: swarm.Report) -> dict[str, str]:
@@ -76,13 +77,23 @@ async def test_what_is_not_there_is_not_read(lab, tmp_path):
     sample = lab.sample({"a": 100_000, "b": 300_000, "c": 100_000})
     sample.write(tmp_path)
     (tmp_path / "t/b").unlink()
-    found = look(sample.meta, tmp_path)
+    found = look(sample.meta, Places(sample.meta.files, tmp_path))
     assert found == [100_000, "missing", 100_000]
     assert worth_reading(sample.meta, found) == bytes([0b11100000, 0b00000111])  # of 16 pieces
     seen = []
     await swarm.verify(sample.meta, tmp_path, progress=lambda *step: seen.append(step))
     assert seen[0] == (10, 16)
     assert seen[-1] == (16, 16)
+
+
+async def test_what_is_not_complete_is_looked_for_under_its_part_name(sample, tmp_path):
+    path = sample.write(tmp_path) / "t/dir/sub/c"
+    os.truncate(path, 500_000)
+    path.rename(path.with_name("c.part"))
+    report = await swarm.verify(sample.meta, tmp_path)
+    (file,) = [file for file in report.files if file.state != "good" and file.path == "t/dir/sub/c"]
+    assert (file.state, file.size) == ("short", 500_000)
+    assert 400_000 < file.good_bytes <= 500_000
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
