@@ -46,7 +46,10 @@ class Slot:
 
 @final
 class Pool:
-    """Slots up to a high-water mark; their memory is recycled by size."""
+    """Slots up to a high-water mark; their memory is recycled by size, as late as possible.
+
+    Until then a storage serves from it what it wrote.
+    """
 
     def __new__(cls, capacity: int) -> Pool: ...
     def checkout(self, size: int) -> Slot | None:

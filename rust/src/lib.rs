@@ -14,6 +14,7 @@ mod open_files;
 mod places;
 mod platform;
 mod py;
+mod recent;
 mod ring;
 mod slot;
 mod storage;

@@ -1,12 +1,13 @@
-//! Slots: page-aligned buffers from a pool with a high-water mark, recycled warm.
+//! Slots: page-aligned buffers from a pool with a high-water mark, recycled.
 //!
 //! A slot has one writer at a time: the loop while it fills, then the disk's threads once it is
 //! committed (or the other way round for a read), then nobody until it is back in the pool.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::platform::Map;
+use crate::recent::Trace;
 use crate::workers::locked;
 
 const PAGE: usize = 4096;
@@ -17,6 +18,9 @@ pub(crate) struct NoMemory;
 /// Hands out slots until `capacity` bytes are in use.
 pub(crate) struct Pool {
     capacity: usize,
+    /// Whether slots keep their bytes for as long as possible after they came back. If not, the
+    /// memory that was used last is used again first, while the processor's cache has it.
+    remembers: bool,
     books: Mutex<Books>,
     /// Called after each slot that came back.
     freed: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -28,20 +32,22 @@ struct Books {
     peak: usize,
     /// Memory of slots in use and of idle ones.
     mapped: usize,
-    idle: HashMap<usize, Vec<Map>>,
+    /// By size, the ones that came back last at the end.
+    idle: HashMap<usize, VecDeque<Arc<Map>>>,
 }
 
 /// A buffer of `len` bytes. Dropping it returns it to its pool, which it keeps alive.
 pub(crate) struct Slot {
-    map: Option<Map>,
+    map: Option<Arc<Map>>,
     len: usize,
     pool: Arc<Pool>,
 }
 
 impl Pool {
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+    pub(crate) fn new(capacity: usize, remembers: bool) -> Arc<Self> {
         Arc::new(Self {
             capacity,
+            remembers,
             books: Mutex::default(),
             freed: OnceLock::new(),
         })
@@ -73,7 +79,11 @@ impl Pool {
         if books.in_use > 0 && in_use > self.capacity {
             return Ok(None);
         }
-        let map = match books.idle.get_mut(&class).and_then(Vec::pop) {
+        let fresh = self.remembers && books.mapped + class <= self.capacity;
+        let map = match (!fresh)
+            .then(|| books.take(class, self.remembers))
+            .flatten()
+        {
             Some(map) => map,
             None => {
                 books.make_room(class, self.bound());
@@ -85,7 +95,7 @@ impl Pool {
         books.in_use = in_use;
         books.peak = books.peak.max(in_use);
         Ok(Some(Slot {
-            map: Some(map),
+            map: Some(Arc::new(map)),
             len: size,
             pool: Arc::clone(self),
         }))
@@ -96,13 +106,13 @@ impl Pool {
         self.capacity.saturating_add(self.capacity / 4)
     }
 
-    fn give_back(&self, map: Map, len: usize) {
+    fn give_back(&self, map: Arc<Map>, len: usize) {
         let mut books = locked(&self.books);
         books.in_use -= len;
         if books.mapped > self.bound() {
             books.mapped -= map.size();
         } else {
-            books.idle.entry(map.size()).or_default().push(map);
+            books.idle.entry(map.size()).or_default().push_back(map);
         }
         drop(books);
         if let Some(call) = self.freed.get() {
@@ -112,11 +122,27 @@ impl Pool {
 }
 
 impl Books {
+    /// Idle memory of a size: what has been idle for longest, or else for the shortest time. What is
+    /// being read from there right now is passed over.
+    fn take(&mut self, class: usize, oldest: bool) -> Option<Map> {
+        let idle = self.idle.get_mut(&class)?;
+        if !oldest {
+            return Arc::try_unwrap(idle.pop_back()?).ok();
+        }
+        for _ in 0..idle.len() {
+            match Arc::try_unwrap(idle.pop_front()?) {
+                Ok(map) => return Some(map),
+                Err(busy) => idle.push_back(busy),
+            }
+        }
+        None
+    }
+
     /// Lets go of idle memory of other sizes until `size` more fits, as far as that is possible.
     fn make_room(&mut self, size: usize, bound: usize) {
         let Self { mapped, idle, .. } = self;
         idle.retain(|&class, maps| {
-            while *mapped + size > bound && maps.pop().is_some() {
+            while *mapped + size > bound && maps.pop_front().is_some() {
                 *mapped -= class;
             }
             !maps.is_empty()
@@ -130,7 +156,15 @@ impl Slot {
     }
 
     pub(crate) fn start(&self) -> *mut u8 {
-        self.map.as_ref().map_or(std::ptr::null_mut(), Map::start)
+        (self.map.as_ref()).map_or(std::ptr::null_mut(), |map| map.start())
+    }
+
+    /// Where its first `length` bytes are, for as long as nobody else gets the memory.
+    pub(crate) fn trace(&self, length: usize) -> Trace {
+        Trace {
+            memory: (self.map.as_ref()).map_or_else(Default::default, Arc::downgrade),
+            length,
+        }
     }
 
     /// The slot's bytes.
@@ -175,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_high_water_mark_holds() {
-        let pool = Pool::new(100);
+        let pool = Pool::new(100, false);
         let first = checkout(&pool, 60).unwrap();
         assert!(checkout(&pool, 41).is_none());
         let second = checkout(&pool, 40).unwrap();
@@ -189,7 +223,7 @@ mod tests {
 
     #[test]
     fn memory_is_recycled_and_bounded() {
-        let pool = Pool::new(8 * PAGE);
+        let pool = Pool::new(8 * PAGE, false);
         let mut slot = checkout(&pool, 2 * PAGE).unwrap();
         let start = slot.start();
         assert_eq!(start as usize % PAGE, 0);
@@ -206,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_slot_outlives_its_pool() {
-        let pool = Pool::new(PAGE);
+        let pool = Pool::new(PAGE, false);
         let mut slot = checkout(&pool, 10).unwrap();
         drop(pool);
         slot.bytes_mut().fill(1);

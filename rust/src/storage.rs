@@ -8,11 +8,13 @@ use crate::files::{Fault, Files};
 use crate::jobs::check::Check;
 use crate::jobs::commit::Strip;
 use crate::platform::Errno;
+use crate::recent::Recent;
 use crate::workers::{Engine, locked};
 
 pub(crate) struct Storage {
     pub(crate) engine: Arc<Engine>,
     pub(crate) files: Files,
+    pub(crate) recent: Recent,
     /// Pieces with parts in the queue, or half hashed.
     pub(crate) strips: Mutex<HashMap<u32, Strip>>,
     pub(crate) dirt: Mutex<Dirt>,
@@ -36,6 +38,7 @@ impl Storage {
             empties_made: AtomicBool::new(!files.writable),
             engine,
             files,
+            recent: Recent::default(),
             strips: Mutex::default(),
             dirt: Mutex::default(),
             checks: Mutex::default(),
@@ -56,7 +59,14 @@ impl Storage {
         {
             check.cancel();
         }
+        self.recent.clear();
         self.files.close();
+    }
+
+    /// Forgets what was written and which files are open: what is on the disk now counts.
+    pub(crate) fn reopen(&self) {
+        self.recent.clear();
+        self.files.reopen();
     }
 
     /// Stops a check; it ends with an error completion (ECANCELED).
@@ -68,6 +78,7 @@ impl Storage {
 
     /// Writes, and remembers which files a sync has to cover.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.recent.forget(offset, bytes.len());
         self.files.write(offset, bytes, |file| {
             locked(&self.dirt).written.insert(file);
         })

@@ -24,8 +24,8 @@ use crate::ring::{Outcome, Ring};
 use crate::slot::{NoMemory, Pool, Slot};
 use crate::storage::Storage;
 
-/// Pieces that wait before a second thread takes some: until then the first one takes what has come
-/// meanwhile, side by side, and two threads do not fight over the lock of one file.
+/// Pieces that wait before a second thread hashes some: until then the first one takes what has come
+/// meanwhile, side by side.
 const BEHIND: usize = LANES;
 /// Files kept open for all torrents together: this part of what the process may open, so that
 /// peers have theirs, and at most so many.
@@ -65,8 +65,8 @@ struct Queues {
     syncs: VecDeque<(Arc<Storage>, u64)>,
     turn: u8,
     idle: usize,
-    /// Threads that have pieces in hand.
-    committing: usize,
+    /// Threads that hash pieces.
+    hashing: usize,
     closing: bool,
 }
 
@@ -91,7 +91,7 @@ impl Engine {
         let open_files = (platform::descriptors() / OPEN_FILES_SHARE).min(MOST_OPEN_FILES);
         let engine = Arc::new(Self {
             ring: Ring::new()?,
-            read_pool: Pool::new(read_memory),
+            read_pool: Pool::new(read_memory, false),
             open_files: Arc::new(OpenFiles::new(open_files, direct)),
             queues: Mutex::default(),
             ready: Condvar::new(),
@@ -138,10 +138,29 @@ impl Engine {
             return Err(Closed);
         }
         queues.pieces.push_back((storage, piece));
+        self.notify_for_pieces(queues);
+        Ok(())
+    }
+
+    /// The same for a piece of which a thread has just finished a part: that thread goes on even
+    /// when the engine is closing.
+    pub(crate) fn piece_again(&self, storage: Arc<Storage>, piece: u32) {
+        let mut queues = locked(&self.queues);
+        queues.pieces.push_back((storage, piece));
+        self.notify_for_pieces(queues);
+    }
+
+    /// A thread has hashed its pieces and goes on to write them: another may hash meanwhile.
+    fn hashed(&self) {
+        let mut queues = locked(&self.queues);
+        queues.hashing -= 1;
+        self.notify_for_pieces(queues);
+    }
+
+    fn notify_for_pieces(&self, queues: MutexGuard<'_, Queues>) {
         if queues.wants_a_thread() {
             self.notify(queues);
         }
-        Ok(())
     }
 
     pub(crate) fn read(&self, read: Read) -> Result<(), Closed> {
@@ -237,12 +256,9 @@ impl Engine {
         let mut queues = locked(&self.queues);
         loop {
             if let Some(task) = queues.next(&self.read_pool) {
-                let committing = usize::from(matches!(task, Task::Pieces(_)));
-                queues.committing += committing;
                 drop(queues);
                 self.perform(task);
                 queues = locked(&self.queues);
-                queues.committing -= committing;
             } else if queues.closing {
                 let orphans = std::mem::take(&mut queues.reads);
                 drop(queues);
@@ -282,7 +298,7 @@ impl Engine {
 
     fn perform(&self, task: Task) {
         match task {
-            Task::Pieces(pieces) => run_pieces(pieces),
+            Task::Pieces(pieces) => run_pieces(pieces, || self.hashed()),
             Task::Read(read, slot) => self.ring.push(read.job, read.run(slot)),
             Task::Check(check, unit) => check.run(unit),
             Task::Change(change) => self.ring.push(change.job, change.run()),
@@ -320,14 +336,17 @@ impl Queues {
     /// Is it time for one more thread to take pieces?
     fn wants_a_thread(&self) -> bool {
         let waiting = self.pieces.len();
-        waiting > 0 && (self.committing == 0 || waiting >= BEHIND)
+        waiting > 0 && (self.hashing == 0 || waiting >= BEHIND)
     }
 
     /// Whatever has come, up to what can be hashed side by side.
     fn next_pieces(&mut self) -> Option<Task> {
+        if !self.wants_a_thread() {
+            return None;
+        }
+        self.hashing += 1;
         let count = self.pieces.len().min(LANES);
-        self.wants_a_thread()
-            .then(|| Task::Pieces(self.pieces.drain(..count).collect()))
+        Some(Task::Pieces(self.pieces.drain(..count).collect()))
     }
 
     fn next_read(&mut self, pool: &Arc<Pool>) -> Option<Task> {

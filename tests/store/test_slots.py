@@ -38,15 +38,17 @@ def test_a_slot_is_a_writable_aligned_buffer():
     assert bytes(slot)[:8] == b"\0\0\0abc\0\0"
 
 
-def test_memory_is_recycled_and_not_cleared():
-    pool = Pool(1 << 20)
-    slot = pool.checkout(1 << 16)
-    assert slot is not None
-    memoryview(slot)[:3] = b"abc"
-    del slot
-    again = pool.checkout(1 << 16)
-    assert again is not None
-    assert bytes(again)[:3] == b"abc"
+def test_memory_is_recycled_as_late_as_possible_and_not_cleared():
+    """What came back first is used again first, once the whole capacity has been used."""
+    pool = Pool(3 << 16)
+    for text in (b"abc", b"def", b"ghi"):
+        slot = pool.checkout(1 << 16)
+        assert slot is not None
+        assert bytes(slot)[:3] == bytes(3)
+        memoryview(slot)[:3] = text
+        del slot
+    slots = [pool.checkout(1 << 16) for _ in range(3)]
+    assert [bytes(slot)[:3] for slot in slots if slot is not None] == [b"abc", b"def", b"ghi"]
 
 
 def test_a_view_keeps_the_slot_out_of_the_pool():

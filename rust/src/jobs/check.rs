@@ -84,7 +84,7 @@ impl Check {
         if todo.len() != pieces.div_ceil(8) {
             return Err("todo must be one bit for each piece");
         }
-        files.reopen();
+        storage.reopen();
         let check = Arc::new(Self {
             job,
             digests,

@@ -1,14 +1,16 @@
 //! Commit: a piece's parts are hashed in order and written.
 //!
-//! The parts of one piece run one after the other, on whichever thread; pieces run side by side.
+//! The parts of one piece run one after the other, on whichever thread; those of several pieces are
+//! hashed side by side.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
-use crate::hash::{Batch, Hasher, LANES, Sha1, Sum};
+use crate::hash::{Hasher, Sha1, Sum, hash_many};
 use crate::platform::{Access, CANCELED};
+use crate::recent::Trace;
 use crate::ring::Outcome;
 use crate::slot::Slot;
 use crate::storage::Storage;
@@ -28,6 +30,8 @@ pub(crate) struct Part {
 pub(crate) struct Strip {
     parts: VecDeque<Part>,
     hasher: Hasher,
+    /// The memory of the parts that were written, and where those begin in the stream.
+    traces: Vec<(u64, Trace)>,
     /// Where the next part has to start: the end of what was queued.
     tail: u32,
     /// A thread has this strip, or it is in the queue for one.
@@ -38,43 +42,124 @@ pub(crate) struct Strip {
     epoch: u64,
 }
 
-/// The hash of what a slot holds.
-struct Known {
-    slot: Arc<Slot>,
-    sum: Sum,
+/// The next part of a piece, in the hands of a thread.
+struct Taken {
+    storage: Arc<Storage>,
+    piece: u32,
+    part: Part,
+    hasher: Hasher,
+    epoch: u64,
+    /// Why it cannot be written.
+    broken: Option<Fault>,
+    /// The hash of the piece, if this is its last part.
+    sum: Option<Sum>,
 }
 
-/// Runs pieces, at most `LANES` of them.
-pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>) {
-    // Whatever goes wrong here, each piece can still be hashed on its own.
-    let known = guarded(|| Ok(hash_together(&pieces))).unwrap_or_default();
-    for ((storage, piece), known) in pieces.into_iter().zip(known) {
-        storage.run_piece(piece, known);
-    }
-}
-
-/// The hashes of the pieces that are one part.
-fn hash_together(pieces: &[(Arc<Storage>, u32)]) -> [Option<Known>; LANES] {
-    let mut known: [Option<Known>; LANES] = Default::default();
-    let mut wholes: Vec<(usize, Arc<Slot>, u32)> = Vec::with_capacity(LANES);
-    for (place, (storage, piece)) in pieces.iter().enumerate() {
-        if let Some((slot, length)) = storage.whole(*piece) {
-            wholes.push((place, slot, length));
+/// Hashes and writes the next part of each of these pieces, at most `LANES` of them. `hashed` is called
+/// between the two.
+pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>, hashed: impl FnOnce()) {
+    let next = |(storage, piece): (Arc<Storage>, u32)| storage.take_part(piece);
+    let mut taken: Vec<Taken> = pieces.into_iter().filter_map(next).collect();
+    let hash = || {
+        hash_together(&mut taken);
+        Ok(())
+    };
+    if let Err(fault) = guarded(hash) {
+        for one in &mut taken {
+            one.broken.get_or_insert(fault);
         }
     }
-    if wholes.len() < 2 {
-        return known;
+    hashed();
+    for one in taken {
+        one.finish();
     }
-    let mut batch = Batch::<Sha1>::new(wholes.len());
-    let bytes = wholes.iter().map(|(_, slot, length)| {
-        // SAFETY: a committed slot has no writer any more.
-        unsafe { &slot.bytes()[..*length as usize] }
-    });
-    batch.update(&bytes.collect::<Vec<_>>());
-    for ((place, slot, _), sum) in wholes.into_iter().zip(batch.finish()) {
-        known[place] = Some(Known { slot, sum });
+}
+
+/// Hashes pieces of one part side by side, and other parts one after the other.
+fn hash_together(taken: &mut [Taken]) {
+    let (wholes, parts): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.part.is_whole());
+    for one in parts {
+        one.hasher.update(one.part.bytes());
+        one.sum = one.part.digest.is_some().then(|| one.hasher.finish());
     }
-    known
+    let bytes: Vec<&[u8]> = wholes.iter().map(|one| one.part.bytes()).collect();
+    let sums = hash_many::<Sha1>(&bytes);
+    for (one, sum) in wholes.into_iter().zip(sums) {
+        one.sum = Some(sum);
+    }
+}
+
+impl Part {
+    /// Is it all of its piece?
+    fn is_whole(&self) -> bool {
+        self.offset == 0 && self.digest.is_some()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a committed slot has no writer any more (that is what committing means).
+        let bytes = unsafe { self.slot.bytes() };
+        &bytes[..self.length as usize]
+    }
+}
+
+impl Taken {
+    /// Writes the part, unless its hash is wrong, and reports it.
+    fn finish(mut self) {
+        let done = match self.broken {
+            Some(fault) => Err(fault),
+            None => guarded(|| self.write()),
+        };
+        let Self {
+            storage,
+            piece,
+            part,
+            hasher,
+            epoch,
+            ..
+        } = self;
+        let is_last = part.digest.is_some();
+        if let Some(strip) = locked(&storage.strips).get_mut(&piece)
+            && strip.epoch == epoch
+        {
+            strip.broken = done.as_ref().err().copied().filter(|_| !is_last);
+            strip.hasher = hasher;
+            let traces = &mut strip.traces;
+            if matches!(done, Ok(Outcome::Written { .. } | Outcome::Verified { .. })) {
+                traces.push((
+                    storage.offset_of(piece, &part),
+                    part.slot.trace(part.bytes().len()),
+                ));
+            }
+            if is_last {
+                strip.hasher = Hasher::default();
+                let traces = std::mem::take(traces);
+                if matches!(done, Ok(Outcome::Verified { .. })) {
+                    storage.recent.keep(traces);
+                }
+            }
+        }
+        let job = part.job;
+        drop(part); // first, so that the loop finds the slot back in its pool
+        let ring = &storage.engine.ring;
+        ring.push(job, done.unwrap_or_else(Outcome::Error));
+        storage.next_part(piece);
+    }
+
+    fn write(&mut self) -> Result<Outcome, Fault> {
+        self.storage.make_empties()?;
+        let Self { piece, part, .. } = self;
+        let right = part.digest.map(|digest| self.sum == Some(digest));
+        if !part.is_whole() || right == Some(true) {
+            let offset = self.storage.offset_of(*piece, part);
+            self.storage.write(offset, part.bytes())?;
+        }
+        let (piece, offset) = (*piece, part.offset);
+        Ok(match right {
+            None => Outcome::Written { piece, offset },
+            Some(true) => Outcome::Verified { piece },
+            Some(false) => Outcome::Failed { piece },
+        })
+    }
 }
 
 /// Why a part is refused.
@@ -86,6 +171,7 @@ pub(crate) enum Refused {
 impl Strip {
     fn restart(&mut self) -> VecDeque<Part> {
         self.hasher = Hasher::default();
+        self.traces.clear();
         self.tail = 0;
         self.broken = None;
         self.epoch += 1;
@@ -148,88 +234,49 @@ impl Storage {
         }
     }
 
-    /// The next part of a piece, if it is all of it.
-    fn whole(&self, piece: u32) -> Option<(Arc<Slot>, u32)> {
-        let strips = locked(&self.strips);
-        let part = strips.get(&piece)?.parts.front()?;
-        let whole = part.offset == 0 && part.digest.is_some();
-        whole.then(|| (Arc::clone(&part.slot), part.length))
-    }
-
-    /// Hashes and writes all queued parts of a piece. The hash of the first may be `known`.
-    fn run_piece(&self, piece: u32, mut known: Option<Known>) {
-        loop {
-            let mut strips = locked(&self.strips);
-            let Some(strip) = strips.get_mut(&piece) else {
-                return;
-            };
-            let Some(part) = strip.parts.pop_front() else {
-                strip.running = false;
-                if strip.tail == 0 {
-                    strips.remove(&piece);
-                }
-                return;
-            };
-            let (broken, epoch) = (strip.broken, strip.epoch);
-            let mut hasher = std::mem::take(&mut strip.hasher);
-            drop(strips);
-            // A piece that was forgotten meanwhile may have started again with another slot.
-            let known = known.take();
-            let known = known.filter(|known| Arc::ptr_eq(&known.slot, &part.slot));
-            let sum = known.map(|known| known.sum);
-
-            let done = match broken {
-                Some(fault) => Err(fault),
-                None => guarded(|| self.write_part(piece, &part, &mut hasher, sum)),
-            };
-            if let Some(strip) = locked(&self.strips).get_mut(&piece)
-                && strip.epoch == epoch
-            {
-                strip.broken = done.as_ref().err().copied();
-                strip.hasher = hasher;
-                if part.digest.is_some() {
-                    strip.broken = None;
-                    strip.hasher = Hasher::default();
-                }
+    /// The next part of a piece, to be hashed and written by this thread.
+    fn take_part(self: &Arc<Self>, piece: u32) -> Option<Taken> {
+        let mut strips = locked(&self.strips);
+        let strip = strips.get_mut(&piece)?;
+        let Some(part) = strip.parts.pop_front() else {
+            // It was forgotten meanwhile.
+            strip.running = false;
+            if strip.tail == 0 {
+                strips.remove(&piece);
             }
-            let job = part.job;
-            drop(part); // first, so that the loop finds the slot back in its pool
-            self.engine
-                .ring
-                .push(job, done.unwrap_or_else(Outcome::Error));
+            return None;
+        };
+        Some(Taken {
+            hasher: std::mem::take(&mut strip.hasher),
+            epoch: strip.epoch,
+            broken: strip.broken,
+            storage: Arc::clone(self),
+            piece,
+            part,
+            sum: None,
+        })
+    }
+
+    /// Queues the piece again if more parts of it have come.
+    fn next_part(self: &Arc<Self>, piece: u32) {
+        let mut strips = locked(&self.strips);
+        let Some(strip) = strips.get_mut(&piece) else {
+            return;
+        };
+        if !strip.parts.is_empty() {
+            drop(strips);
+            self.engine.piece_again(Arc::clone(self), piece);
+            return;
+        }
+        strip.running = false;
+        if strip.tail == 0 {
+            strips.remove(&piece);
         }
     }
 
-    fn write_part(
-        &self,
-        piece: u32,
-        part: &Part,
-        hasher: &mut Hasher,
-        known: Option<Sum>,
-    ) -> Result<Outcome, Fault> {
-        self.make_empties()?;
-        // SAFETY: a committed slot has no writer any more (that is what committing means).
-        let bytes = unsafe { part.slot.bytes() };
-        let bytes = &bytes[..part.length as usize];
-        if known.is_none() {
-            hasher.update(bytes);
-        }
-        let right = part
-            .digest
-            .map(|digest| known.unwrap_or_else(|| hasher.finish()) == digest);
-        let whole = part.offset == 0 && right.is_some();
-        if !whole || right == Some(true) {
-            let offset = self.files.layout.piece_offset(piece) + u64::from(part.offset);
-            self.write(offset, bytes)?;
-        }
-        Ok(match right {
-            None => Outcome::Written {
-                piece,
-                offset: part.offset,
-            },
-            Some(true) => Outcome::Verified { piece },
-            Some(false) => Outcome::Failed { piece },
-        })
+    /// Where a part begins in the stream.
+    fn offset_of(&self, piece: u32, part: &Part) -> u64 {
+        self.files.layout.piece_offset(piece) + u64::from(part.offset)
     }
 
     /// Makes the files that no piece will ever touch.

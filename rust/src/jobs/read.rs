@@ -49,7 +49,11 @@ impl Storage {
         let bytes = slot.bytes_mut();
         frames::write_headers(requests, bytes);
         let layout = &self.files.layout;
-        let chunks = frames::chunks(requests, layout);
+        let mut chunks = frames::chunks(requests, layout);
+        chunks.retain(|chunk| {
+            let into = &mut bytes[chunk.target..][..chunk.length];
+            !self.recent.copy(chunk.source, into)
+        });
         let start = bytes.as_mut_ptr();
         let end = bytes.len();
         for run in frames::runs(&chunks) {

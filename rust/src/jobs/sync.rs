@@ -15,6 +15,7 @@ impl Storage {
         let written = std::mem::take(&mut locked(&self.dirt).written);
         for file in written {
             if let Err(errno) = self.sync_file(file) {
+                self.recent.clear();
                 locked(&self.dirt).lost.insert(file, errno);
             }
         }

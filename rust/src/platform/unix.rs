@@ -154,6 +154,20 @@ impl Map {
         self.start.as_ptr()
     }
 
+    /// `length` of its bytes from `start` on, which lie within it.
+    ///
+    /// # Safety
+    /// Nobody writes to them while the result lives.
+    pub(crate) unsafe fn bytes(&self, start: usize, length: usize) -> &[u8] {
+        assert!(
+            start
+                .checked_add(length)
+                .is_some_and(|end| end <= self.size())
+        );
+        // SAFETY: within the memory, which was zeroed when it was made.
+        unsafe { std::slice::from_raw_parts(self.start().add(start), length) }
+    }
+
     pub(crate) fn size(&self) -> usize {
         self.size
     }

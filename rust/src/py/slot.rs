@@ -62,7 +62,7 @@ pub(crate) struct PyPool(Arc<Pool>);
 impl PyPool {
     #[new]
     fn new(capacity: usize) -> Self {
-        Self(Pool::new(capacity))
+        Self(Pool::new(capacity, true))
     }
 
     /// A slot of `size` bytes, or None above the high-water mark. An empty pool always grants one.
