@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 from .errors import SourceError
 from .proto.metainfo_fields import DEFAULT_BUDGET
+from .proto.paths import WINDOWS
 
 Symlinks = Literal["refuse", "keep", "follow", "follow-outside"]
 """What becomes of a symlink: an error; a link in the torrent (BEP 47), to what the torrent has; or what
@@ -120,12 +121,15 @@ class Tree:
             _check_name(name, entry.path)
         try:
             where = entry.path
-            if entry.is_symlink():
-                if self._symlinks in ("refuse", "keep"):
-                    self._keep(path, where)
-                    return
+            if not entry.is_symlink():
+                # Windows lists sizes that may be old, and no inode numbers.
+                found = os.lstat(where) if WINDOWS else entry.stat(follow_symlinks=False)
+            elif self._symlinks in ("refuse", "keep"):
+                self._keep(path, where)
+                return
+            else:
                 where = self._follow(where)
-            found = os.stat(where) if where != entry.path else entry.stat(follow_symlinks=False)
+                found = os.stat(where)
         except SourceError:
             raise
         except OSError as error:
@@ -216,7 +220,7 @@ def _check_name(name: str, where: str | Path) -> None:
 
 def _attr(found: os.stat_result) -> str:
     """As libtorrent has it: hidden on Windows, executable for the owner elsewhere."""
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # not WINDOWS, which mypy does not know
         return "h" if found.st_file_attributes & stat.FILE_ATTRIBUTE_HIDDEN else ""
     return "x" if found.st_mode & stat.S_IXUSR else ""
 

@@ -56,7 +56,8 @@ def piece_length(text: str) -> int | None:
     type=click.Choice(["refuse", "keep", "follow", "follow-outside"]),
     default="refuse",
     show_default=True,
-    help="Keep symbolic links as links (BEP 47), or share what they point to, in PATH or anywhere.",
+    help="Keep symbolic links as links (BEP 47), or share copies of what they point to, in PATH or "
+    "anywhere. Such copies have to be made before they can be seeded (cp -rL).",
 )
 @click.option(
     "--exclude",
