@@ -140,11 +140,14 @@ class UnsafePath(StorageError):
 
 
 class UnknownFile(SwarmError, LookupError):
-    """No file of the torrent is meant by this. `what` is the index, glob or function that was given."""
+    """No file of the torrent is meant by this. `what` is the index, range, glob or function given."""
 
     def __init__(self, what: Any) -> None:
-        text = f"no file has the number {what}" if isinstance(what, int) else f"no file is {what!r}"
-        super().__init__(f"{text}; `swarm info --files` lists them")
+        if isinstance(what, range):
+            told = f"there are no files {what.start} to {what.stop - 1}"
+        else:
+            told = f"there is no file {what!r}"
+        super().__init__(f"{told}; `swarm info --files` lists them")
         self.what = what
 
     def __reduce__(self) -> tuple[Any, ...]:

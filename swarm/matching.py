@@ -9,8 +9,8 @@ from .engine.selection import Priority
 from .errors import ConfigError, UnknownFile
 from .proto.metainfo_files import File
 
-What = int | str | Callable[[File], bool]
-"""A file's index; a glob or a path; or a function that says of each file whether it is meant.
+What = int | range | str | Callable[[File], bool]
+"""A file's index, or several; a glob or a path; or a function that says of each file if it is meant.
 
 A glob is held against the path, with and without the torrent's own name in front, and against the
 file's own name; `*` also stands for `/`, and what ends with `/` means all that is below. Exactly the
@@ -25,9 +25,10 @@ def matching(files: Sequence[File], what: What) -> list[int]:
     """
     if isinstance(what, str):
         found = [file.index for file in files if not file.pad and _named(file, what)]
-    elif isinstance(what, int):
-        within = 0 <= what < len(files) and not files[what].pad
-        found = [what] if within else []
+    elif isinstance(what, int | range):
+        indices = what if isinstance(what, range) else range(what, what + 1)
+        inside = indices and all(0 <= end < len(files) for end in (indices[0], indices[-1]))
+        found = [index for index in indices if not files[index].pad] if inside else []
     else:
         found = [file.index for file in files if not file.pad and what(file)]
     if not found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,21 @@ from .source import load_or_url
     help="Give up when not complete after this.",
 )
 @click.option("--no-part", is_flag=True, help="Give files their final names from the start.")
+@options.choosing
 @options.swarming
 def command(
     src: str, output: Path, seed: bool, timeout: float | None, no_part: bool, **given: Any
 ) -> None:
     """Download the torrent SRC: a file, an http(s) URL of one, or - for stdin.
 
-    Prints the path of what was downloaded. Ctrl-C saves and leaves; the same command resumes.
+    Prints the path of what was downloaded. Ctrl-C saves and leaves; the same command resumes, with
+    the same files. `swarm info --files` shows their numbers.
     """
     source = load_or_url(src)
+    names = [field.name for field in fields(options.Choosing)]
+    what = options.Choosing(**{name: given.pop(name) for name in names})
     how = options.Swarming(**given)
-    run(lambda: download(source, output, seed, timeout, how, part_names=not no_part))
+    run(lambda: download(source, output, seed, timeout, what, how, part_names=not no_part))
 
 
 async def download(
@@ -56,6 +61,7 @@ async def download(
     dest: Path,
     seed: bool,
     timeout: float | None,
+    what: options.Choosing,
     how: options.Swarming,
     **turned: Any,
 ) -> None:
@@ -69,7 +75,7 @@ async def download(
         async with how.session(**turned) as session:
             try:
                 async with asyncio.timeout(timeout) as limit:
-                    torrent = await session.add(source, dest=dest, **how.extra())
+                    torrent = await session.add(source, dest=dest, **what.extra(), **how.extra())
                     await until_done(torrent, how.display())
             except TimeoutError:
                 if not limit.expired():
@@ -88,7 +94,7 @@ async def download(
 
 
 def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> None:
-    """Says that the torrent is complete: the path on stdout, or a `done` record."""
+    """Says that all that was wanted is here: the path on stdout, or a `done` record."""
     stats = torrent.stats
     if how.as_json:
         record(
@@ -97,6 +103,7 @@ def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> Non
             path=str(torrent.path),
             infohash=str(torrent.infohash),
             length=stats.length,
+            total_length=stats.total_length,
             downloaded=stats.downloaded,
             uploaded=stats.uploaded,
             seconds=round(seconds, 3),

@@ -39,6 +39,7 @@ class Quit(Exception):
 
 _KINDS: tuple[tuple[type[BaseException], Exit], ...] = (
     (swarm.ConfigError, Exit.USAGE),
+    (swarm.UnknownFile, Exit.USAGE),
     (swarm.SourceError, Exit.SOURCE),
     (swarm.BencodeError, Exit.SOURCE),
     (swarm.MetainfoError, Exit.SOURCE),

@@ -23,7 +23,7 @@ VERSIONS = {"v1": "1", "v2": "2", "hybrid": "1 and 2 (hybrid)"}
 @click.option(
     "--files",
     is_flag=True,
-    help="Only the files: length in bytes, path, attributes. With --json a record each.",
+    help="Only the files: number, length in bytes, path, attributes. With --json a record each.",
 )
 @click.option("--magnet", is_flag=True, help="Only the magnet link.")
 @options.as_json
@@ -53,16 +53,17 @@ def listed(meta: swarm.Metainfo) -> list[swarm.File]:
 
 
 def line(file: swarm.File) -> str:
-    """A file for people, and for `cut`: what has no attributes has two columns."""
-    columns = [str(file.length), escape("/".join(file.path))]
+    """A file for people, and for `cut`: what has no attributes has three columns."""
+    columns = [str(file.index), str(file.length), escape("/".join(file.path))]
     if file.symlink is not None:
-        columns[1] += f" -> {escape('/'.join(file.symlink))}"
+        columns[2] += f" -> {escape('/'.join(file.symlink))}"
     return "\t".join([*columns, file.attr] if file.attr else columns)
 
 
 def about(file: swarm.File) -> dict[str, object]:
     """A file for a program: what it does not have is left out."""
     facts = {
+        "index": file.index,
         "path": "/".join(file.path),
         "length": file.length,
         "attr": file.attr or None,

@@ -109,6 +109,75 @@ _SWARMING = (
 )
 
 
+def which_files(text: str) -> int | range | str:
+    """Reads the number of a file, a range of numbers as 2-5, or a glob."""
+    first, dash, last = text.partition("-")
+    if not all(
+        part.isascii() and part.isdigit() and len(part) < 10 for part in (first, last or "0")
+    ):
+        return text
+    if not dash:
+        return int(first)
+    if not last or int(last) < int(first):
+        raise click.BadParameter(f"{text!r} is no range of files")
+    return range(int(first), int(last) + 1)
+
+
+FILES = "GLOB|N|N-M"
+_CHOOSING = (
+    click.option(
+        "-s",
+        "--select",
+        type=which_files,
+        metavar=FILES,
+        multiple=True,
+        help="Only these files, by glob, folder/ or number (repeatable).",
+    ),
+    click.option(
+        "--skip", type=which_files, metavar=FILES, multiple=True, help="Not these (repeatable)."
+    ),
+    click.option(
+        "--first",
+        type=which_files,
+        metavar=FILES,
+        multiple=True,
+        help="These before all others (repeatable).",
+    ),
+    click.option(
+        "--sequential/--no-sequential",
+        default=None,
+        help="Pieces in order, the ends of files first; worse for the swarm.",
+    ),
+)
+
+
+def choosing(function: F) -> F:
+    """Adds the options that say which files are wanted: the fields of `Choosing`."""
+    for option in reversed(_CHOOSING):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choosing:
+    """Which files are wanted. What was not given is as it was in the last run."""
+
+    select: tuple[int | range | str, ...]
+    skip: tuple[int | range | str, ...]
+    first: tuple[int | range | str, ...]
+    sequential: bool | None
+
+    def extra(self) -> dict[str, Any]:
+        """What `Session.add` is to be told."""
+        urgent = dict.fromkeys(self.first, swarm.Priority.HIGH)
+        skipped = dict.fromkeys(self.skip, swarm.Priority.SKIP)
+        return {
+            "select": self.select or None,
+            "priorities": urgent | skipped,
+            "sequential": self.sequential,
+        }
+
+
 def swarming(function: F) -> F:
     """Adds the options of a command that takes part in a swarm: the fields of `Swarming`."""
     for option in reversed(_SWARMING):

@@ -99,6 +99,8 @@ def step_of(name: str, stats: swarm.Stats) -> Step:
     facts = {
         "length": stats.length,
         "done": stats.done,
+        "total_length": stats.total_length,
+        "total_done": stats.total_done,
         "down_rate": round(stats.down_rate),
         "up_rate": round(stats.up_rate),
         "downloaded": stats.downloaded,

@@ -50,7 +50,7 @@ async def seed(
     require(meta, dest)
     try:
         async with how.session() as session:
-            torrent = await session.add(meta, dest=dest, verify=verify, **how.extra())
+            torrent = await session.add(meta, dest=dest, verify=verify, select=["*"], **how.extra())
             with how.display() as shown:
                 async for stats in torrent.watch(INTERVAL):
                     shown.show(step_of(torrent.name, stats))

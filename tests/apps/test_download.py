@@ -261,3 +261,70 @@ def test_a_taken_port_is_5(programs: Programs, seeded: Seeded) -> None:
     done = programs.run("download", "sample.torrent", "-o", "got", "--listen", seeded.peer)
     assert done.returncode == 5, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- which files
+
+
+def last_record(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def got(programs: Programs, name: str, seeded: Seeded) -> bool:
+    path = programs.folder / "got" / "sample" / name
+    return path.exists() and path.read_bytes() == (seeded.data / name).read_bytes()
+
+
+def test_selected_files_and_a_rerun(programs: Programs, seeded: Seeded) -> None:
+    args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
+    first = last_record(programs.run(*args, "--select", "b/", "--skip", "*névé*"))
+    assert (first["length"], first["total_length"]) == (300_000, sum(FILES.values()))
+    assert first["downloaded"] < 300_000 + 2 * 16_384
+    assert got(programs, "b/c.bin", seeded)
+    again = last_record(programs.run(*args))
+    assert (again["length"], again["downloaded"]) == (300_000, 0), "the same files as before"
+    more = last_record(programs.run(*args, "-s", "a.txt", "-s", "b/c.bin"))
+    assert more["length"] == 300_001
+    everything = last_record(programs.run(*args, "-s", "*", "--sequential"))
+    assert everything["length"] == everything["total_length"]
+    assert same(seeded.data, programs.folder / "got" / "sample")
+
+
+def test_files_by_their_numbers(programs: Programs, seeded: Seeded) -> None:
+    listed = programs.run("info", "--files", "sample.torrent").stdout.decode().splitlines()
+    numbers = {line.split("\t")[2]: line.split("\t")[0] for line in listed}
+    number = numbers["sample/b/c.bin"]
+    args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
+    done = last_record(programs.run(*args, "--select", number, "--first", number))
+    assert done["length"] == 300_000
+    whole = last_record(programs.run(*args, "--select", f"0-{len(FILES) - 1}"))
+    assert whole["length"] == sum(FILES.values())
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--select", "nothing"), ("--skip", "9"), ("-s", "2-9"), ("--first", "3-1")]
+)
+def test_unknown_files_are_2_and_one_line(
+    programs: Programs, orphan: Path, wrong: tuple[str, str]
+) -> None:
+    done = programs.run("download", orphan, "-o", "got", *wrong, *LISTEN)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].count(wrong[1].split("-")[0].encode()) >= 1
+    assert b"Traceback" not in done.stderr
+    assert not (programs.folder / "got").exists()
+
+
+def test_ctrl_c_and_a_rerun_keep_the_choice(programs: Programs, seeded: Seeded) -> None:
+    """Before a byte has come."""
+    seeded.seeder.send_signal(signal.SIGSTOP)
+    process = programs.start(
+        "download", "sample.torrent", "-o", "got", "--skip", "b/deep/*", *LISTEN
+    )
+    assert any(" downloading " in line for line in iter(process.stderr.readline, ""))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    seeded.seeder.send_signal(signal.SIGCONT)
+    done = last_record(programs.run("download", "sample.torrent", "-o", "got", "--json", *LISTEN))
+    assert done["length"] == 300_001
+    assert not got(programs, "b/deep/er/névé.bin", seeded)

@@ -43,13 +43,13 @@ def test_json(torrent_file: TorrentFile, capsys: pytest.CaptureFixture[str]) -> 
     assert start(["info", "--json", str(path)]) == 0
     read = json.loads(capsys.readouterr().out)
     assert read["infohash"] == infohash
-    assert read["files"] == [{"path": "sample.bin", "length": 20_000}]
+    assert read["files"] == [{"index": 0, "path": "sample.bin", "length": 20_000}]
     assert (read["pieces"], read["piece_length"], read["private"]) == (2, 16_384, False)
 
 
 def test_files(torrent_file: TorrentFile, capsys: pytest.CaptureFixture[str]) -> None:
     assert start(["info", "--files", str(torrent_file())]) == 0
-    assert capsys.readouterr().out == "20000\tsample.bin\n"
+    assert capsys.readouterr().out == "0\t20000\tsample.bin\n"
 
 
 def test_magnet(torrent_file: TorrentFile, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +104,9 @@ def test_versions_for_programs(
     assert {record.pop("type") for record in records} == {"file"}
     assert {record.pop("v") for record in records} == {1}
     assert records == read["files"]
+    files = {file.index: file for file in meta.files}
+    for record in records:
+        assert "/".join(files[record.pop("index")].path) == record["path"]
     link, plain, run = records
     assert link == {"path": "set/d/link", "length": 0, "attr": "xl", "symlink": "set/run"}
     if meta.version == "v1":
@@ -119,7 +122,11 @@ def test_attributes_of_files(
     made: tuple[Metainfo, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert start(["info", "--files", made[1]]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    numbers, lines = zip(
+        *(line.split("\t", 1) for line in capsys.readouterr().out.splitlines()), strict=True
+    )
+    assert [int(n) for n in numbers] == [file.index for file in made[0].files if not file.pad]
+    assert list(lines) == [
         "0\tset/d/link -> set/run\txl",
         "5\tset/d/plain",
         "70000\tset/run\tx",
@@ -139,7 +146,7 @@ def test_stdin(
     stdin: Any = SimpleNamespace(buffer=io.BytesIO(torrent_file().read_bytes()))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert start(["info", "--files", "-"]) == 0
-    assert capsys.readouterr().out == "20000\tsample.bin\n"
+    assert capsys.readouterr().out == "0\t20000\tsample.bin\n"
     assert start(["info", "-"]) == 3  # it is at its end now
     assert "nothing came on stdin" in capsys.readouterr().err
 

@@ -79,6 +79,7 @@ async def test_only_what_is_selected_comes(lab, sample, tmp_path):
         ("c", [C]),
         ("[ab]", [A, B]),
         (C, [C]),
+        (range(B, C), [B, EMPTY]),
         (lambda file: file.length > 90_000, [C, D]),
     ],
 )
@@ -97,7 +98,9 @@ async def test_a_name_with_the_signs_of_a_glob(lab, tmp_path):
     assert torrent.priorities == (Priority.NORMAL, Priority.SKIP)
 
 
-@pytest.mark.parametrize("what", [5, -1, "nothing", "DIR/*", "", lambda file: False])
+@pytest.mark.parametrize(
+    "what", [5, -1, range(4, 6), range(2, 2), "nothing", "DIR/*", "", lambda file: False]
+)
 async def test_unknown_files(lab, sample, tmp_path, what):
     session = await lab.open()
     for given in ({"select": [A, what]}, {"priorities": {what: Priority.HIGH}}):
