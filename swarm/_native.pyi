@@ -17,7 +17,7 @@ errno is ECANCELED for what was cancelled or forgotten, ENODATA for a file that 
 ELOOP for a symlink below the folder, EISDIR or EOPNOTSUPP for what is not a regular file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -88,6 +88,7 @@ class Disk:
         make_parts: bool = False,
         aside: tuple[str | PathLike[str], Sequence[str]] | None = None,
         unwanted: Sequence[int] | None = None,
+        links: Mapping[int, Sequence[str]] | None = None,
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
 
@@ -96,8 +97,9 @@ class Disk:
         and not there are kept in the file `aside` (folder, path below it), each at its offset in the
         torrent; without `aside` every file is wanted.
 
-        An empty path makes a pad file (BEP 47): zeros that are never on the disk. Files and folders
-        are made at the first write, files without bytes at the first write or sync.
+        An empty path makes a pad file (BEP 47): zeros that are never on the disk. `links` are the files
+        that are symlinks: what each leads to, a path below `root`. They are never followed. Files and
+        folders are made at the first write, files without bytes and symlinks at the first write or sync.
         """
 
     def close(self) -> None:

@@ -40,6 +40,8 @@ pub(crate) struct Home {
     pub(crate) path: Vec<OsString>,
     /// What it is called in the same folder before it is complete, where that is another name.
     pub(crate) part: Option<OsString>,
+    /// What a symlink (BEP 47) says: the way from its folder to what it stands for.
+    pub(crate) link: Option<OsString>,
 }
 
 /// Which of its names a file has.
@@ -142,8 +144,20 @@ impl Place {
         Ok(Found::New(file))
     }
 
-    /// The file as it is, under one of its names.
+    /// Makes the symlink, where this is one and nothing has its name. Whether this is one.
+    fn make_link(&self) -> Result<bool, Errno> {
+        let (Some(says), Some((name, _))) = (&self.home.link, self.home.names()) else {
+            return Ok(false);
+        };
+        self.home.folder(true)?.link(name, says)?;
+        Ok(true)
+    }
+
+    /// The file as it is, under one of its names. A symlink is never followed, and so is none.
     fn find(&self, spot: Spot, access: Access) -> Result<Option<(File, Spot)>, Errno> {
+        if self.home.link.is_some() {
+            return Ok(None);
+        }
         let folder = match self.home.folder(false) {
             Err(NOT_FOUND) => return Ok(None),
             other => other?,
@@ -275,6 +289,16 @@ impl Places {
             locked(&self.named).insert(file);
         }
         Ok(())
+    }
+
+    /// Makes the symlink that stands for a file, where there is one; the next `sync` makes it durable.
+    /// Whether the file is a symlink.
+    pub(crate) fn make_link(&self, file: usize) -> Result<bool, Errno> {
+        let is_link = self.alone(file).make_link()?;
+        if is_link {
+            locked(&self.named).insert(file);
+        }
+        Ok(is_link)
     }
 
     /// Makes durable the names that files got since the last time. Fails with the file it was about.

@@ -27,7 +27,7 @@ def targets(
     found = {}
     for index, target in links.items():
         at = _find(known, target)
-        if at is None or raw_paths[index][: len(target)] == target:
+        if at is None:
             continue
         path = paths[at]
         if raw_paths[at] != target:  # a folder: as much of a path in it
@@ -37,7 +37,8 @@ def targets(
             path = folder
         elif not _ends(at, raw_paths, links, known):
             continue
-        found[index] = path
+        if paths[index][: len(path)] != path:  # else it is its own folder, or itself
+            found[index] = path
     return found
 
 

@@ -142,6 +142,7 @@ class Storage:
             writable,
             part_names=places.parts,
             make_parts=make_parts,
+            links=places.links,
         )
         self._reads: dict[int, Callable[[StorageError, int], None]] = {}
         self._busy = 0

@@ -36,6 +36,8 @@ class Places:
         self.dest = dest
         self.paths = [() if file.pad else file.path for file in files]
         """The final path of each file below `dest`; empty for a pad file."""
+        self.links = {file.index: file.symlink for file in files if file.symlink is not None}
+        """The path, below `dest`, that each symlink leads to."""
         suffix = part_suffix(self.paths)
         self.parts = [
             part_name(path[-1], suffix) if path and file.length else None

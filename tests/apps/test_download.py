@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import torrent
+
+from swarm.apps.exits import Quit
+from swarm.apps.seed import require
+from swarm.proto.metainfo import Entry
 
 Programs = Any
 TorrentFile = Callable[..., Path]
@@ -263,6 +268,7 @@ def test_a_taken_port_is_5(programs: Programs, seeded: Seeded) -> None:
     assert b"Traceback" not in done.stderr
 
 
+<<<<<<< HEAD
 # ---------------------------------------------------------------- which files
 
 
@@ -328,3 +334,15 @@ def test_ctrl_c_and_a_rerun_keep_the_choice(programs: Programs, seeded: Seeded) 
     done = last_record(programs.run("download", "sample.torrent", "-o", "got", "--json", *LISTEN))
     assert done["length"] == 300_001
     assert not got(programs, "b/deep/er/névé.bin", seeded)
+=======
+def test_a_look_at_what_is_to_be_seeded_is_not_for_pads_and_links(tmp_path: Path) -> None:
+    entries = [Entry(("a",), 5), Entry(("b",), 7), Entry(("link",), 0, "l", ("a",))]
+    meta = torrent.make(entries, "hybrid", piece_length=32 * 1024, name="t")
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for name in "ab":
+        with pytest.raises(Quit, match=f"{name} is missing"):
+            require(meta, tmp_path)
+        (folder / name).write_bytes(b"1234567")
+    require(meta, tmp_path)
+>>>>>>> 180a141 (Make the symlinks of a torrent, below its folder)

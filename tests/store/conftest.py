@@ -140,6 +140,12 @@ def ext4(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def fat(tmp_path: Path) -> Iterator[Path]:
+    """A file system that knows no symlinks."""
+    yield from image(tmp_path / "fat", "vfat")
+
+
+@pytest.fixture
 def overlay(tmp_path: Path) -> Iterator[Path]:
     layers = {name: tmp_path / f"overlay.{name}" for name in ("lowerdir", "upperdir", "workdir")}
     for layer in layers.values():

@@ -279,7 +279,7 @@ impl Storage {
         self.files.layout.piece_offset(piece) + u64::from(part.offset)
     }
 
-    /// Makes the files that no piece will ever touch.
+    /// Makes the files that no piece will ever touch, and the symlinks.
     pub(crate) fn make_empties(&self) -> Result<(), Fault> {
         if self.empties_made.load(Ordering::Acquire) {
             return Ok(());
@@ -287,7 +287,10 @@ impl Storage {
         for file in 0..self.files.count() {
             let files = &self.files;
             if files.layout.file_length(file) == 0 && files.places.is_wanted(file) {
-                let made = files.take(file, Access::Write, false);
+                let made = match files.places.make_link(file) {
+                    Ok(false) => files.take(file, Access::Write, false).map(drop),
+                    link => link.map(drop),
+                };
                 made.map_err(Fault::whole(file, "open"))?;
             }
         }

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, fsync, mkdirat, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, fstat, fsync, mkdirat, openat, statat, symlinkat,
+};
 use rustix::io::Errno as Code;
 
 use super::{Access, Errno, Make};
@@ -69,6 +71,14 @@ impl Folder {
             Ok(_) => Ok(true),
             Err(Code::NOENT) => Ok(false),
             Err(code) => Err(code.into()),
+        }
+    }
+
+    /// Makes a symlink, unless something has its name, or this file system knows none.
+    pub(crate) fn link(&self, name: &OsStr, says: &OsStr) -> Result<(), Errno> {
+        match symlinkat(says, &self.0, name) {
+            Err(Code::EXIST | Code::PERM | Code::NOTSUP | Code::NOSYS) => Ok(()),
+            other => Ok(other?),
         }
     }
 

@@ -64,6 +64,11 @@ impl Folder {
         }
     }
 
+    /// Makes no symlink: Windows lets only administrators, and asks whether to a file or a folder.
+    pub(crate) fn link(&self, _name: &OsStr, _says: &OsStr) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Gives a file of this folder another name, in this or another one. Fails (EEXIST) where the
     /// name is taken: a look first, since Windows would replace a file.
     pub(crate) fn rename(&self, from: &OsStr, to: &Self, name: &OsStr) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! `Disk` and `Storage`.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -69,7 +70,7 @@ impl PyDisk {
     }
 
     /// The torrent's files below `root`. Touches nothing yet.
-    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None))]
+    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None, links=None))]
     #[expect(clippy::too_many_arguments, reason = "most of them are keywords")]
     fn open(
         &self,
@@ -81,6 +82,7 @@ impl PyDisk {
         make_parts: bool,
         aside: Option<(PathBuf, Vec<OsString>)>,
         unwanted: Option<Vec<usize>>,
+        links: Option<BTreeMap<usize, Vec<OsString>>>,
     ) -> PyResult<PyStorage> {
         let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
@@ -92,9 +94,13 @@ impl PyDisk {
         let aside = aside.map(|(root, path)| home(&Root::new(root), path, None));
         let aside = aside.transpose()?.map(|home| Place::new(home, true));
         let root = Root::new(root);
+        let links = links.unwrap_or_default();
         let mut places = Vec::with_capacity(files.len());
         for (file, (path, _)) in files.into_iter().enumerate() {
-            let home = home(&root, path, parts[file].take())?;
+            let mut home = home(&root, path, parts[file].take())?;
+            if let Some(target) = links.get(&file) {
+                home.link = Some(way(&home.path, target)?);
+            }
             let wanted = aside.is_none() || unwanted.binary_search(&file).is_err();
             places.push(Place::new(home, wanted));
         }
@@ -252,7 +258,21 @@ fn home(root: &Arc<Root>, path: Vec<OsString>, part: Option<OsString>) -> PyResu
         root: Arc::clone(root),
         path,
         part,
+        link: None,
     })
+}
+
+/// What a symlink at `path` says to lead to `target`, both below the same root.
+fn way(path: &[OsString], target: &[OsString]) -> PyResult<OsString> {
+    let folders = &path[..path.len().saturating_sub(1)];
+    let both = folders.iter().zip(target);
+    let shared = both.take_while(|(ours, theirs)| ours == theirs).count();
+    if !is_safe(target) || shared == target.len() {
+        return Err(PyValueError::new_err("a symlink leads to no safe path"));
+    }
+    let mut steps = vec![OsString::from(".."); folders.len() - shared];
+    steps.extend_from_slice(&target[shared..]);
+    Ok(steps.join(OsStr::new("/")))
 }
 
 /// Names only: nothing that goes up, down to a root, or through a separator. (No name: a pad file.)
