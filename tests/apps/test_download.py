@@ -268,7 +268,6 @@ def test_a_taken_port_is_5(programs: Programs, seeded: Seeded) -> None:
     assert b"Traceback" not in done.stderr
 
 
-<<<<<<< HEAD
 # ---------------------------------------------------------------- which files
 
 
@@ -334,7 +333,8 @@ def test_ctrl_c_and_a_rerun_keep_the_choice(programs: Programs, seeded: Seeded) 
     done = last_record(programs.run("download", "sample.torrent", "-o", "got", "--json", *LISTEN))
     assert done["length"] == 300_001
     assert not got(programs, "b/deep/er/névé.bin", seeded)
-=======
+
+
 def test_a_look_at_what_is_to_be_seeded_is_not_for_pads_and_links(tmp_path: Path) -> None:
     entries = [Entry(("a",), 5), Entry(("b",), 7), Entry(("link",), 0, "l", ("a",))]
     meta = torrent.make(entries, "hybrid", piece_length=32 * 1024, name="t")
@@ -345,4 +345,3 @@ def test_a_look_at_what_is_to_be_seeded_is_not_for_pads_and_links(tmp_path: Path
             require(meta, tmp_path)
         (folder / name).write_bytes(b"1234567")
     require(meta, tmp_path)
->>>>>>> 180a141 (Make the symlinks of a torrent, below its folder)
