@@ -9,7 +9,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from lab.clients import Libtorrent
+from lab.clients import Client, Libtorrent
+from lab.network import Host
+from lab.sample import Payload, digests
+from lab.stage import TRACKER_PORT, Stage
 
 import swarm
 from swarm import Metainfo
@@ -54,7 +57,7 @@ def write(root: Path, tree: dict[str, int | str]) -> None:
         path.chmod(0o755 if what == "x" else 0o644)
 
 
-def ours(root: Path, version: Version) -> swarm.Metainfo:
+def created(root: Path, version: Version) -> swarm.Metainfo:
     return asyncio.run(
         swarm.Metainfo.create(root, version=version, symlinks="keep", piece_length=PIECE)
     )
@@ -120,7 +123,7 @@ def test_a_folder_has_the_infohash_that_libtorrent_gives_it(
 ) -> None:
     root = tmp_path / tree
     write(root, TREES[tree])
-    made, data = ours(root, version), theirs(root, version)
+    made, data = created(root, version), theirs(root, version)
     read = Metainfo.parse(data)
     assert made.info_bytes == read.info_bytes
     assert made.infohash == read.infohash
@@ -139,7 +142,7 @@ def test_a_file_has_the_infohash_that_libtorrent_gives_it(
     root = tmp_path / "single.bin"
     root.write_bytes(Random(length).randbytes(length))
     root.chmod(0o755)
-    made, data = ours(root, version), theirs(root, version)
+    made, data = created(root, version), theirs(root, version)
     assert made.info_bytes == Metainfo.parse(data).info_bytes
     agree(made, load(made.to_bytes()))
 
@@ -161,8 +164,32 @@ def test_libtorrent_reads_hybrids_that_it_could_not_make(tmp_path: Path) -> None
     write(root, {"a/z": 40_000, "a b": 5, "a.b": PIECE + 1})
     with pytest.raises(RuntimeError, match="does not match"):
         load(theirs(root, "hybrid"))
-    made = ours(root, "hybrid")
+    made = created(root, "hybrid")
     assert [file.path[1] for file in made.files if not file.pad] == ["a", "a b", "a.b"]
     agree(made, load(made.to_bytes()))
     assert made.infohash.v2 is not None
-    assert ours(root, "v2").info_bytes == Metainfo.parse(theirs(root, "v2")).info_bytes
+    assert created(root, "v2").info_bytes == Metainfo.parse(theirs(root, "v2")).info_bytes
+
+
+@pytest.fixture(scope="session")
+def hybrid(
+    hosts: list[Host], hard_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Payload:
+    """The hard folder as a hybrid."""
+    url = f"http://{hosts[0].address}:{TRACKER_PORT}/announce"
+    path = tmp_path_factory.mktemp("torrent") / "hybrid.torrent"
+    made = asyncio.run(
+        Metainfo.create(hard_folder, trackers=[url], piece_length=64 * KIB, version="hybrid")
+    )
+    path.write_bytes(made.to_bytes())
+    return Payload(hard_folder, path, digests(hard_folder))
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("swarm_seeds", [True, False])
+def test_hybrids_are_traded_with_libtorrent(
+    stage: Stage, ours: type[Client], hybrid: Payload, swarm_seeds: bool
+) -> None:
+    seeder, leecher = (ours, Libtorrent) if swarm_seeds else (Libtorrent, ours)
+    stage.seed(seeder, hybrid)
+    stage.finish(stage.leech(leecher, hybrid))
