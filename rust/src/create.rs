@@ -6,13 +6,14 @@ use std::io::IoSliceMut;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use crate::files::WORTHWHILE;
 use crate::hash::merkle::{self, file_root};
 use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
 use crate::hash::{LANES, Sum256};
+use crate::holes::{in_holes, zero_sums};
 use crate::layout::Layout;
 use crate::platform::{self, CANCELED, Errno, TOO_SHORT};
 use crate::workers::locked;
@@ -56,6 +57,7 @@ pub(crate) struct Create {
     versions: Versions,
     progress: Arc<Progress>,
     next: AtomicUsize,
+    zeros: OnceLock<Sums>,
     sums: Mutex<Vec<Sums>>,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -82,6 +84,7 @@ impl Create {
         Ok(Self {
             sums: Mutex::new(vec![Sums::default(); layout.pieces() as usize]),
             next: AtomicUsize::new(0),
+            zeros: OnceLock::new(),
             trouble: Mutex::default(),
             paths,
             layout,
@@ -160,11 +163,28 @@ impl Create {
             let Ok(first) = claimed else {
                 return open.iter().try_for_each(|open| self.unchanged(open));
             };
+            self.check_canceled()?;
             let claimed = first as u32..(first + unit).min(pieces) as u32;
-            self.will_need(&claimed, &mut open)?;
-            let claimed: Vec<u32> = claimed.collect();
-            let mut sums = Vec::with_capacity(claimed.len());
-            for group in claimed.chunks(LANES) {
+            let zeros = in_holes(&self.layout, &claimed, |span| {
+                let file = self.handle(span.file, &mut open)?;
+                Ok(platform::holes(file, span.offset, span.length as u64))
+            })?;
+            let mut sums = vec![Sums::default(); claimed.len()];
+            let mut filled = Vec::with_capacity(claimed.len());
+            for (piece, zero) in claimed.clone().zip(zeros) {
+                if zero {
+                    let zeros = || zero_sums(&self.layout, self.versions);
+                    sums[(piece - claimed.start) as usize] = *self.zeros.get_or_init(zeros);
+                    let length = u64::from(self.layout.piece_length());
+                    self.progress.done.fetch_add(length, Ordering::Relaxed);
+                } else {
+                    filled.push(piece);
+                }
+            }
+            for run in filled.chunk_by(|piece, next| piece + 1 == *next) {
+                self.will_need(&(run[0]..run[run.len() - 1] + 1), &mut open)?;
+            }
+            for group in filled.chunks(LANES) {
                 let extents = group.iter().map(|&piece| Extent::new(&self.layout, piece));
                 let read = |lane: usize, offset: usize, into: &mut [u8]| {
                     let start = self.layout.piece_offset(group[lane]);
@@ -172,11 +192,24 @@ impl Create {
                     Ok(true)
                 };
                 let extents: Vec<Extent> = extents.collect();
-                let group = hash_pieces(&extents, self.versions, &mut scratch, read)?;
-                sums.extend(group.into_iter().flatten());
+                let found = hash_pieces(&extents, self.versions, &mut scratch, read)?;
+                for (piece, found) in group.iter().zip(found) {
+                    sums[(piece - claimed.start) as usize] = found.unwrap_or_default();
+                }
             }
             locked(&self.sums)[first..first + sums.len()].copy_from_slice(&sums);
         }
+    }
+
+    fn check_canceled(&self) -> Result<(), Trouble> {
+        if !self.progress.canceled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Trouble {
+            errno: CANCELED,
+            reason: None,
+            path: None,
+        })
     }
 
     fn read(
@@ -185,13 +218,7 @@ impl Create {
         mut into: &mut [u8],
         open: &mut VecDeque<Open>,
     ) -> Result<(), Trouble> {
-        if self.progress.canceled.load(Ordering::Relaxed) {
-            return Err(Trouble {
-                errno: CANCELED,
-                reason: None,
-                path: None,
-            });
-        }
+        self.check_canceled()?;
         for span in self.layout.spans(offset, into.len()) {
             let (now, rest) = std::mem::take(&mut into).split_at_mut(span.length);
             into = rest;

@@ -1,6 +1,7 @@
 //! The torrent's stream over its files.
 
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -212,6 +213,16 @@ impl Files {
                     span.length as u64,
                 );
             }
+        }
+    }
+
+    /// The holes in a stretch of a file. What cannot be looked at fails when it is read.
+    pub(crate) fn holes(&self, span: &Span) -> Vec<Range<u64>> {
+        match self.take(span.file, Access::Read, false) {
+            Ok(used) if used.start == 0 => {
+                platform::holes(&used.file.file, span.offset, span.length as u64)
+            }
+            _ => Vec::new(),
         }
     }
 

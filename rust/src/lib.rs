@@ -7,6 +7,7 @@ mod direct;
 mod files;
 mod frames;
 mod hash;
+mod holes;
 mod jobs;
 mod layout;
 mod notify;

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from swarm.proto.bencode import encode
+
 from .conftest import bound_by_modes
 
 Programs = Any
@@ -160,12 +162,16 @@ def test_names_cannot_fool_a_terminal(programs: Programs, torrent_file: Any) -> 
 
 
 @posix
-def test_ctrl_c_ends_it_by_that_signal(programs: Programs, torrent_file: Any) -> None:
-    """A file that takes seconds to check: 16 GiB of holes."""
-    with (programs.folder / "big").open("wb") as file:
-        file.truncate(16 << 30)
-    info = {b"length": 16 << 30, b"piece length": 16 << 20, b"pieces": bytes(20 << 10)}
-    torrent_file(name="big", info=info)
+def test_ctrl_c_ends_it_by_that_signal(programs: Programs) -> None:
+    """256 GiB that take half a minute: 4,096 names of one file."""
+    folder = programs.folder / "big"
+    folder.mkdir()
+    (folder / "0").write_bytes(b"x" * (64 << 20))
+    for at in range(1, 1 << 12):
+        os.link(folder / "0", folder / str(at))
+    files = [{b"length": 64 << 20, b"path": [b"%d" % at]} for at in range(1 << 12)]
+    info = {b"files": files, b"piece length": 16 << 20, b"pieces": bytes(20 << 14), b"name": b"big"}
+    (programs.folder / "made.torrent").write_bytes(encode({b"info": info}))
     process = programs.start("verify", "made.torrent", "--json")
     for line in process.stdout:
         if json.loads(line).get("rate"):

@@ -245,9 +245,11 @@ async def test_a_file_that_changes_meanwhile_is_named(tmp_path, monkeypatch, wha
 
 
 async def test_pr08_an_exception_in_progress_ends_the_making(tmp_path):
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(1 << 30)
+    path = tmp_path / "big"  # of 16 GiB: many names of one file
+    path.mkdir()
+    (path / "0").write_bytes(b"x" * 16 * MIB)
+    for at in range(1, 1 << 10):
+        os.link(path / "0", path / str(at))
 
     def progress(done, total):
         raise ZeroDivisionError

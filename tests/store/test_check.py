@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from hashlib import sha1
 
 import pytest
 
 from swarm._native import Disk as NativeDisk
 from swarm.errors import StorageError
+from swarm.proto.metainfo import Metainfo
 from swarm.store.disk import Disk
 
 
@@ -38,6 +40,31 @@ async def test_only_what_is_asked_and_progress_counts_it(make_sample, disk, tmp_
     assert seen[-1] == (14, 14)
     assert [checked for checked, _ in seen] == sorted({checked for checked, _ in seen})
     assert await storage.check(bytes(8)) == bytes(8)
+
+
+async def test_holes_are_judged_as_the_zeros_that_they_read_as(disk, tmp_path):
+    """FS-19: a hole is right where the torrent has zeros, and wrong everywhere else."""
+    piece = 32 << 10
+    data = bytearray(40 * piece)
+    for at in (0, 5, 6, 30):
+        data[at * piece : at * piece + 4] = b"data"
+    hashes = b"".join(sha1(data[at : at + piece]).digest() for at in range(0, len(data), piece))
+    meta = Metainfo.build(
+        name="f",
+        files=[(("f",), len(data))],
+        single_file=True,
+        piece_length=piece,
+        piece_hashes=hashes,
+    )
+    with (tmp_path / "f").open("wb") as file:
+        for at in (5, 30):
+            file.seek(at * piece)
+            file.write(b"data")
+        file.truncate(len(data))
+    storage = disk.open(meta, tmp_path, writable=False)
+    good = int.from_bytes(await storage.check(), "big")
+    assert [at for at in range(40) if not good >> (39 - at) & 1] == [0, 6]
+    await storage.close()
 
 
 async def test_a_check_can_be_cancelled(make_sample, tmp_path):

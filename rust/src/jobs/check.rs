@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::files::Fault;
 use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
 use crate::hash::{LANES, Sum, Sum256, merkle};
+use crate::holes::{in_holes, zero_sums};
+use crate::layout::Span;
 use crate::platform::{CANCELED, NOT_FOUND, TOO_SHORT};
 use crate::ring::Outcome;
 use crate::storage::Storage;
@@ -24,6 +26,7 @@ pub(crate) struct Check {
     digests: Digests,
     todo: Vec<u8>,
     canceled: AtomicBool,
+    zeros: OnceLock<Sums>,
     progress: Mutex<Progress>,
 }
 
@@ -90,6 +93,7 @@ impl Check {
             digests,
             todo: todo.to_vec(),
             canceled: AtomicBool::new(false),
+            zeros: OnceLock::new(),
             progress: Mutex::default(),
             storage,
         });
@@ -170,15 +174,41 @@ impl Check {
         Some(Unit(first..end))
     }
 
+    fn zero_sums(&self) -> &Sums {
+        let layout = &self.storage.files.layout;
+        let versions = self.digests.versions();
+        self.zeros.get_or_init(|| zero_sums(layout, versions))
+    }
+
     /// A bit for each piece of the unit. What is not there, or only in part, is not good; that is
     /// no error.
     fn hash(&self, Unit(pieces): Unit) -> Result<Vec<u8>, Fault> {
         let files = &self.storage.files;
         let mut bits = vec![0; pieces.len().div_ceil(8)];
+        let holes = |span: &Span| Ok::<_, Fault>(files.holes(span));
+        let zeros = in_holes(&files.layout, &pieces, holes)?;
+        let mut good = |piece: u32| {
+            let index = (piece - pieces.start) as usize;
+            bits[index / 8] |= 0x80 >> (index % 8);
+        };
+        let mut filled = Vec::with_capacity(pieces.len());
+        for (piece, zero) in pieces.clone().zip(zeros) {
+            if !zero {
+                filled.push(piece);
+            } else if self.digests.agree(piece, self.zero_sums()) {
+                good(piece);
+            }
+        }
+        if filled.is_empty() {
+            return Ok(bits);
+        }
         let mut scratch = Scratch::new();
-        let start = files.layout.piece_offset(pieces.start);
-        files.will_need(start, files.layout.size(&pieces) as usize);
-        for group in pieces.clone().collect::<Vec<_>>().chunks(LANES) {
+        for run in filled.chunk_by(|piece, next| piece + 1 == *next) {
+            let run = run[0]..run[run.len() - 1] + 1;
+            let start = files.layout.piece_offset(run.start);
+            files.will_need(start, files.layout.size(&run) as usize);
+        }
+        for group in filled.chunks(LANES) {
             let read = |lane: usize, offset: usize, into: &mut [u8]| {
                 if self.canceled.load(Ordering::Acquire) {
                     return Err(Fault::of(CANCELED, "check"));
@@ -195,8 +225,7 @@ impl Check {
             let sums = hash_pieces(&extents, self.digests.versions(), &mut scratch, read)?;
             for (&piece, sums) in group.iter().zip(sums) {
                 if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
-                    let index = (piece - pieces.start) as usize;
-                    bits[index / 8] |= 0x80 >> (index % 8);
+                    good(piece);
                 }
             }
         }

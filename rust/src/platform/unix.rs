@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
 
@@ -82,6 +83,35 @@ pub(crate) fn will_need(file: &File, offset: u64, length: u64) {
 /// Other systems notice by themselves, or they do not.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
+
+/// The holes in a stretch of a file, in order; they read as zeros. None where the system cannot tell.
+#[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
+pub(crate) fn holes(file: &File, offset: u64, length: u64) -> Vec<Range<u64>> {
+    use rustix::fs::{SeekFrom, seek};
+    let mut holes = Vec::new();
+    let Ok(found) = fstat(file) else {
+        return holes;
+    };
+    let end = (offset + length).min(found.st_size as u64);
+    let mut at = offset;
+    while at < end
+        && let Ok(start) = seek(file, SeekFrom::Hole(at))
+        && start < end
+    {
+        at = match seek(file, SeekFrom::Data(start)) {
+            Ok(data) => data.min(end),
+            Err(Code::NXIO) => end, // nothing but a hole is left
+            Err(_) => break,
+        };
+        holes.push(start..at);
+    }
+    holes
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "freebsd")))]
+pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
+    Vec::new()
+}
 
 /// Writes `bytes` at `offset`, perhaps not all of them but at least one; interruptions are looped.
 pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {

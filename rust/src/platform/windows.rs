@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fs::File;
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::windows::fs::FileExt;
 use std::ptr::NonNull;
 
@@ -38,6 +39,11 @@ pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Resu
 
 /// Windows notices by itself, or it does not.
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
+
+/// Windows has holes, and tells of them in a way of its own; they are read.
+pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
+    Vec::new()
+}
 
 /// Writes `bytes` at `offset`, perhaps not all of them but at least one.
 pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
