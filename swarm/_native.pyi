@@ -89,6 +89,7 @@ class Disk:
         aside: tuple[str | PathLike[str], Sequence[str]] | None = None,
         unwanted: Sequence[int] | None = None,
         links: Mapping[int, Sequence[str]] | None = None,
+        v2: bool = False,
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
 
@@ -100,6 +101,8 @@ class Disk:
         An empty path makes a pad file (BEP 47): zeros that are never on the disk. `links` are the files
         that are symlinks: what each leads to, a path below `root`. They are never followed. Files and
         folders are made at the first write, files without bytes and symlinks at the first write or sync.
+
+        With `v2` pieces have digests of version 2 (BEP 52), which needs the layout that `hash_files` needs.
         """
 
     def close(self) -> None:

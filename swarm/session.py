@@ -22,7 +22,6 @@ from .errors import (
     DuplicateTorrent,
     ListenError,
     MagnetError,
-    MetainfoError,
     ProtocolError,
     SessionClosed,
 )
@@ -205,11 +204,6 @@ class Session:
         """
         self._check_open()
         meta = await self._resolve(src)
-        if meta.version == "v2":
-            raise MetainfoError(
-                "torrents of version 2 alone can be shown and verified, but not traded yet",
-                "meta version",
-            )
         infohash = meta.infohash.wire
         extra = tuple(trackers)
         tiers = (*((extra,) if extra else ()), *meta.trackers)

@@ -20,10 +20,27 @@ mod x16;
 
 pub(crate) use algorithm::{Algorithm, Block, Sha1, Sha256, Sum, Sum256};
 use kernels::Kernel;
-use sha1::Digest;
+use sha1::Digest as _;
 
 /// Messages that are hashed side by side, at most.
 pub(crate) const LANES: usize = 16;
+
+/// The hash that a piece must have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Digest {
+    /// The SHA-1 of its bytes.
+    V1(Sum),
+    /// The root of its Merkle tree.
+    V2(Sum256),
+}
+
+impl Digest {
+    /// 20 bytes are version 1, 32 are version 2.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        let v1 = bytes.try_into().map(Self::V1);
+        v1.or_else(|_| bytes.try_into().map(Self::V2)).ok()
+    }
+}
 
 /// One piece's SHA-1 on its way.
 #[derive(Clone, Default)]

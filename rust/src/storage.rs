@@ -14,6 +14,8 @@ use crate::workers::{Engine, locked};
 pub(crate) struct Storage {
     pub(crate) engine: Arc<Engine>,
     pub(crate) files: Files,
+    /// Pieces have the digests of version 2, in a layout for it.
+    pub(crate) v2: bool,
     pub(crate) recent: Recent,
     /// Pieces with parts in the queue, or half hashed.
     pub(crate) strips: Mutex<HashMap<u32, Strip>>,
@@ -33,11 +35,12 @@ pub(crate) struct Dirt {
 }
 
 impl Storage {
-    pub(crate) fn new(engine: Arc<Engine>, files: Files) -> Arc<Self> {
+    pub(crate) fn new(engine: Arc<Engine>, files: Files, v2: bool) -> Arc<Self> {
         Arc::new(Self {
             empties_made: AtomicBool::new(!files.writable),
             engine,
             files,
+            v2,
             recent: Recent::default(),
             strips: Mutex::default(),
             dirt: Mutex::default(),

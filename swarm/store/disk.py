@@ -143,6 +143,7 @@ class Storage:
             part_names=places.parts,
             make_parts=make_parts,
             links=places.links,
+            v2=meta.version == "v2",
         )
         self._reads: dict[int, Callable[[StorageError, int], None]] = {}
         self._busy = 0

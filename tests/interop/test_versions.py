@@ -171,15 +171,18 @@ def test_libtorrent_reads_hybrids_that_it_could_not_make(tmp_path: Path) -> None
     assert created(root, "v2").info_bytes == Metainfo.parse(theirs(root, "v2")).info_bytes
 
 
-@pytest.fixture(scope="session")
-def hybrid(
-    hosts: list[Host], hard_folder: Path, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture(scope="session", params=["v2", "hybrid"])
+def aligned(
+    request: pytest.FixtureRequest,
+    hosts: list[Host],
+    hard_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Payload:
-    """The hard folder as a hybrid."""
+    """The hard folder as a torrent in which files start with pieces."""
     url = f"http://{hosts[0].address}:{TRACKER_PORT}/announce"
-    path = tmp_path_factory.mktemp("torrent") / "hybrid.torrent"
+    path = tmp_path_factory.mktemp("torrent") / f"{request.param}.torrent"
     made = asyncio.run(
-        Metainfo.create(hard_folder, trackers=[url], piece_length=64 * KIB, version="hybrid")
+        Metainfo.create(hard_folder, trackers=[url], piece_length=64 * KIB, version=request.param)
     )
     path.write_bytes(made.to_bytes())
     return Payload(hard_folder, path, digests(hard_folder))
@@ -187,9 +190,9 @@ def hybrid(
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("swarm_seeds", [True, False])
-def test_hybrids_are_traded_with_libtorrent(
-    stage: Stage, ours: type[Client], hybrid: Payload, swarm_seeds: bool
+def test_traded_with_libtorrent(
+    stage: Stage, ours: type[Client], aligned: Payload, swarm_seeds: bool
 ) -> None:
     seeder, leecher = (ours, Libtorrent) if swarm_seeds else (Libtorrent, ours)
-    stage.seed(seeder, hybrid)
-    stage.finish(stage.leech(leecher, hybrid))
+    stage.seed(seeder, aligned)
+    stage.finish(stage.leech(leecher, aligned))

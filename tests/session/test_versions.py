@@ -87,9 +87,9 @@ async def test_verify_finds_what_is_short_and_missing(version, tree):
         assert {states[name] for name in LENGTHS.keys() - {"b/c", "f"}} == {"good"}
 
 
-@pytest.mark.parametrize("version", ["v1", "hybrid"])
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_from_peer_to_peer(version, lab, tree, tmp_path):
-    """A hybrid goes by its version 1 half, with pads that are nowhere on a disk."""
+    """A hybrid goes by its version 1 half. Pads are sent, and are nowhere on a disk."""
     if sys.platform != "win32":
         (tree / "b" / "link").symlink_to("../a")
         (tree / "folder").symlink_to("b")
@@ -104,10 +104,3 @@ async def test_from_peer_to_peer(version, lab, tree, tmp_path):
     await leecher.aclose()
     assert content(tmp_path / "there" / "tree") == content(tree)
     assert (await swarm.verify(meta, tmp_path / "there")).ok
-
-
-async def test_version_2_alone_is_not_traded_yet(lab, tree):
-    meta = await make(tree, "v2")
-    session = await lab.open()
-    with pytest.raises(swarm.MetainfoError, match="shown and verified"):
-        await session.add(meta, dest=tree.parent)

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
-use crate::hash::{Hasher, Sha1, Sum, hash_many};
+use crate::hash::merkle::{self, LEAF};
+use crate::hash::pieces::Extent;
+use crate::hash::{Digest, Hasher, Sha1, Sha256, Sum256, hash_many};
 use crate::platform::{Access, CANCELED};
 use crate::recent::Trace;
 use crate::ring::Outcome;
@@ -22,7 +24,7 @@ pub(crate) struct Part {
     pub(crate) offset: u32,
     pub(crate) length: u32,
     pub(crate) slot: Arc<Slot>,
-    pub(crate) digest: Option<Sum>,
+    pub(crate) digest: Option<Digest>,
 }
 
 /// One piece on its way to the disk.
@@ -30,6 +32,8 @@ pub(crate) struct Part {
 pub(crate) struct Strip {
     parts: VecDeque<Part>,
     hasher: Hasher,
+    /// Version 2 instead: the leaves of the piece's tree so far.
+    leaves: Vec<Sum256>,
     /// The memory of the parts that were written, and where those begin in the stream.
     traces: Vec<(u64, Trace)>,
     /// Where the next part has to start: the end of what was queued.
@@ -48,11 +52,12 @@ struct Taken {
     piece: u32,
     part: Part,
     hasher: Hasher,
+    leaves: Vec<Sum256>,
     epoch: u64,
     /// Why it cannot be written.
     broken: Option<Fault>,
     /// The hash of the piece, if this is its last part.
-    sum: Option<Sum>,
+    sum: Option<Digest>,
 }
 
 /// Hashes and writes the next part of each of these pieces, at most `LANES` of them. `hashed` is called
@@ -75,17 +80,44 @@ pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>, hashed: impl FnOnce()
     }
 }
 
-/// Hashes pieces of one part side by side, and other parts one after the other.
+/// Hashes pieces of one part side by side, and other parts one after the other. The leaves of trees
+/// are side by side by nature.
 fn hash_together(taken: &mut [Taken]) {
-    let (wholes, parts): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.part.is_whole());
+    let (trees, streams): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.storage.v2);
+    let is_whole = |one: &&mut Taken| one.part.is_whole();
+    let (wholes, parts): (Vec<_>, Vec<_>) = streams.into_iter().partition(is_whole);
     for one in parts {
         one.hasher.update(one.part.bytes());
-        one.sum = one.part.digest.is_some().then(|| one.hasher.finish());
+        let is_last = one.part.digest.is_some();
+        one.sum = is_last.then(|| Digest::V1(one.hasher.finish()));
     }
     let bytes: Vec<&[u8]> = wholes.iter().map(|one| one.part.bytes()).collect();
     let sums = hash_many::<Sha1>(&bytes);
     for (one, sum) in wholes.into_iter().zip(sums) {
-        one.sum = Some(sum);
+        one.sum = Some(Digest::V1(sum));
+    }
+    hash_trees(trees);
+}
+
+/// Padding behind a file's end has no leaves.
+fn hash_trees(mut taken: Vec<&mut Taken>) {
+    let extent = |one: &Taken| Extent::new(&one.storage.files.layout, one.piece);
+    let mut leaves = Vec::new();
+    let mut counts = Vec::with_capacity(taken.len());
+    for one in &taken {
+        let data = extent(one).data.saturating_sub(one.part.offset as usize);
+        let bytes = one.part.bytes();
+        let before = leaves.len();
+        leaves.extend(bytes[..data.min(bytes.len())].chunks(LEAF));
+        counts.push(leaves.len() - before);
+    }
+    let mut sums = hash_many::<Sha256>(&leaves).into_iter();
+    for (one, count) in taken.iter_mut().zip(counts) {
+        one.leaves.extend(sums.by_ref().take(count));
+        if one.part.digest.is_some() {
+            let leaves = std::mem::take(&mut one.leaves);
+            one.sum = Some(Digest::V2(merkle::piece_root(leaves, extent(one).width)));
+        }
     }
 }
 
@@ -114,6 +146,7 @@ impl Taken {
             piece,
             part,
             hasher,
+            leaves,
             epoch,
             ..
         } = self;
@@ -123,6 +156,7 @@ impl Taken {
         {
             strip.broken = done.as_ref().err().copied().filter(|_| !is_last);
             strip.hasher = hasher;
+            strip.leaves = leaves;
             let traces = &mut strip.traces;
             if matches!(done, Ok(Outcome::Written { .. } | Outcome::Verified { .. })) {
                 traces.push((
@@ -171,6 +205,7 @@ pub(crate) enum Refused {
 impl Strip {
     fn restart(&mut self) -> VecDeque<Part> {
         self.hasher = Hasher::default();
+        self.leaves.clear();
         self.traces.clear();
         self.tail = 0;
         self.broken = None;
@@ -192,6 +227,14 @@ impl Storage {
         };
         if part.digest.is_some() != (end == size) {
             return Err(Refused::Wrong("exactly the last part has the digest"));
+        }
+        if matches!(part.digest, Some(Digest::V1(_)) if self.v2)
+            || matches!(part.digest, Some(Digest::V2(_)) if !self.v2)
+        {
+            return Err(Refused::Wrong("the digest is of another version"));
+        }
+        if self.v2 && !part.offset.is_multiple_of(LEAF as u32) {
+            return Err(Refused::Wrong("the part does not start with a leaf"));
         }
         if !self.files.writable || self.is_closed() {
             return Err(Refused::Closed);
@@ -248,6 +291,7 @@ impl Storage {
         };
         Some(Taken {
             hasher: std::mem::take(&mut strip.hasher),
+            leaves: std::mem::take(&mut strip.leaves),
             epoch: strip.epoch,
             broken: strip.broken,
             storage: Arc::clone(self),

@@ -15,7 +15,7 @@ use super::slot::PySlot;
 use crate::direct::Direct;
 use crate::files::Files;
 use crate::frames;
-use crate::hash::Sum;
+use crate::hash::{Digest, merkle};
 use crate::jobs::change::{Change, What};
 use crate::jobs::check::Check;
 use crate::jobs::commit::{Part, Refused};
@@ -70,7 +70,7 @@ impl PyDisk {
     }
 
     /// The torrent's files below `root`. Touches nothing yet.
-    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None, links=None))]
+    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None, links=None, v2=false))]
     #[expect(clippy::too_many_arguments, reason = "most of them are keywords")]
     fn open(
         &self,
@@ -83,9 +83,14 @@ impl PyDisk {
         aside: Option<(PathBuf, Vec<OsString>)>,
         unwanted: Option<Vec<usize>>,
         links: Option<BTreeMap<usize, Vec<OsString>>>,
+        v2: bool,
     ) -> PyResult<PyStorage> {
         let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
+        if v2 {
+            let is_pad = |file: usize| files[file].0.is_empty();
+            merkle::check(&layout, is_pad).map_err(PyValueError::new_err)?;
+        }
         let unwanted = unwanted.unwrap_or_default();
         let mut parts = part_names.unwrap_or_else(|| vec![None; files.len()]);
         if parts.len() != files.len() {
@@ -108,7 +113,7 @@ impl PyDisk {
         let open = Arc::clone(&engine.open_files);
         let places = Places::new(places, aside, make_parts);
         let files = Files::new(open, engine.next_id(), places, layout, writable);
-        Ok(PyStorage(Storage::new(engine, files)))
+        Ok(PyStorage(Storage::new(engine, files, v2)))
     }
 
     /// Finishes queued jobs and joins the threads. Checks are cancelled, and so are reads that
@@ -146,13 +151,15 @@ impl PyStorage {
         length: u32,
         digest: Option<&[u8]>,
     ) -> PyResult<()> {
-        let digest = digest.map(Sum::try_from).transpose();
+        let digest = digest.map(|bytes| {
+            Digest::new(bytes).ok_or_else(|| PyValueError::new_err("a digest has 20 or 32 bytes"))
+        });
         let part = Part {
             job,
             offset,
             length,
             slot: Arc::clone(&slot.get().0),
-            digest: digest.map_err(|_| PyValueError::new_err("a digest has 20 bytes"))?,
+            digest: digest.transpose()?,
         };
         self.0.commit(piece, part).map_err(|refused| match refused {
             Refused::Wrong(why) => PyValueError::new_err(why),
