@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from typing import Any, Protocol
 
 from swarm._bits import Bits
@@ -22,6 +23,8 @@ PART_SIZE = 1 << 20
 """A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
 MOST_UNPROVEN = 2
 """Pieces that a peer may have under way alone before the first one of it was right."""
+HEADS = 4
+"""In order, the first pieces under way that are looked after before something new is begun."""
 LATE = 2.0
 """Blocks that are due within this many seconds stay with whom they were asked from: they may be sent."""
 
@@ -177,13 +180,21 @@ class Flight:
         return self._buffers.checkout(self._part_size)
 
     def _hasten(self, peer: Peer) -> Fill | None:
-        """What is more urgent than any new piece for this peer: the end game of what is urgent."""
+        """What should not wait for this peer to begin something new, and is in slow hands.
+
+        That is what is more urgent than anything new: an end game of its own. In order it is also the
+        first pieces under way, behind which all others are of no use yet.
+        """
         picker = self.picker
-        if not picker.graded or not self.fills:
+        if peer.snubbed or not self.fills or not (picker.graded or picker.sequential):
             return None
         best = picker.best(self._offered(peer.wire))
         urgent = [fill for fill in self.fills.values() if picker.rank(fill.piece) > best]
-        return self._help(peer, urgent) or (None if peer.snubbed else self._take_over(peer, urgent))
+        if not urgent and picker.sequential:
+            heads = nsmallest(HEADS, self.fills)
+            urgent = [self.fills[piece] for piece in heads if picker.rank(piece) == best]
+        late = [fill for fill in urgent if self._rest(fill) > self._mine(peer, fill)]
+        return self._help(peer, late) or self._take_over(peer, late)
 
     def _rescue(self, peer: Peer) -> Fill | None:
         """No new piece is left for this peer: help with one that others fetch."""
@@ -206,8 +217,7 @@ class Flight:
         wire = peer.wire
         fills = [f for f in fills if self._has(wire, f) and not wire.awaits(f)]
         for fill in sorted(fills, key=self._due, reverse=True):
-            work = (wire.outstanding + fill.missing) * BLOCK_SIZE
-            mine = LATE + (peer.eta(work) if peer.pace else PATIENCE)
+            mine = self._mine(peer, fill)
             if self._due(fill) < 3 * mine:
                 continue
             if fill.exclusive:
@@ -225,6 +235,18 @@ class Flight:
             if fill.has_free:
                 return fill
         return None
+
+    @staticmethod
+    def _mine(peer: Peer, fill: Fill) -> float:
+        """In how many seconds this peer could be through with what is missing of a piece."""
+        work = (peer.wire.outstanding + fill.missing) * BLOCK_SIZE
+        return LATE + (peer.eta(work) if peer.pace else PATIENCE)
+
+    def _rest(self, fill: Fill) -> float:
+        """In how many seconds its peers are through with all of it, if nobody helps."""
+        pace = sum(wire.owner.pace for wire in fill.wires)
+        alone = fill.missing * BLOCK_SIZE / pace if pace else PATIENCE
+        return max(alone, self._due(fill))
 
     @staticmethod
     def _due(fill: Fill) -> float:

@@ -283,6 +283,107 @@ def test_of_a_snubbed_peer_everything_is_taken() -> None:
     assert snubbed.wire.outstanding == 0
 
 
+# ---------------------------------------------------------------- what is wanted, and how much
+
+
+def test_what_is_not_wanted_is_given_up_in_mid_piece() -> None:
+    desk = Desk(2, 2 * PART_SIZE)
+    peer = desk.peer(has=[0])
+    desk.feed(peer, 70)
+    blocks = desk.asked(peer)
+    desk.send(peer, blocks[:64])
+    desk.slots.clear()
+    desk.picker.arrange(b"\0\1", sequential=False)
+    desk.flight.give_up_unwanted()
+    assert set(desk.cancelled(peer)) >= set(blocks[64:])
+    assert peer.wire.outstanding == 0
+    assert desk.forgotten == [0], "the part that was committed"
+    assert (peer.wire.fills, desk.flight.fills, desk.pool.in_use) == ([], {}, 0)
+    desk.picker.arrange(b"\1\1", sequential=False)
+    assert desk.feed(peer) == {0}
+
+
+def test_an_orphan_waits_for_what_is_more_urgent() -> None:
+    desk = Desk(2, 4 * BLOCK_SIZE)
+    first, second = desk.peer(has=[0]), desk.peer()
+    desk.feed(first, 4)
+    desk.send(first, desk.asked(first)[:2])
+    desk.flight.abandon(first)
+    desk.picker.arrange(b"\1\2", sequential=False)
+    assert desk.feed(second, 4) == {1}
+    assert desk.feed(second, 6) == {0, 1}
+    assert len(desk.asked(second)) == 6
+    assert desk.pool.in_use == 2 * 4 * BLOCK_SIZE
+
+
+def test_memory_of_an_orphan_goes_to_what_is_more_urgent() -> None:
+    piece = 4 * BLOCK_SIZE
+    desk = Desk(2, piece, memory=piece)
+    first, second = desk.peer(has=[0]), desk.peer()
+    desk.feed(first, 4)
+    desk.send(first, desk.asked(first)[:2])
+    desk.flight.abandon(first)
+    desk.picker.arrange(b"\1\2", sequential=False)
+    assert desk.feed(second, 4) == {1}
+    assert desk.picker.rarity.wanted[0]
+
+
+def test_slow_peers_share_what_is_urgent() -> None:
+    desk = Desk(3, 16 * BLOCK_SIZE)
+    first, second = desk.peer(SLOW, has=[0]), desk.peer(SLOW)
+    desk.feed(first, 4)
+    desk.picker.arrange(b"\1\1\2", sequential=False)
+    assert desk.feed(second, 4) == {2}
+
+
+def test_the_urgent_in_slow_hands_is_taken_over_before_others_are_begun() -> None:
+    """As at the end of the torrent, though there are pieces enough."""
+    desk = Desk(4, 4 * BLOCK_SIZE)
+    desk.picker.arrange(b"\2\1\1\1", sequential=False)
+    slow, fast = desk.peer(BLOCK_SIZE / 2), desk.peer()
+    assert 0 in desk.feed(slow, 4)
+    blocks = desk.asked(slow)
+    desk.feed(fast, 3)
+    taken = desk.asked(fast)
+    assert taken == blocks[1:]
+    assert desk.cancelled(slow) == taken
+
+
+def test_the_urgent_in_fast_hands_stays_there() -> None:
+    desk = Desk(4, 4 * BLOCK_SIZE)
+    desk.picker.arrange(b"\2\1\1\1", sequential=False)
+    first, second = desk.peer(8 * BLOCK_SIZE), desk.peer()
+    assert 0 in desk.feed(first, 4)
+    assert 0 not in desk.feed(second, 4)
+    assert len(desk.asked(second)) == 4
+
+
+def test_in_order_a_hole_in_slow_hands_is_filled_before_more_is_begun() -> None:
+    desk = Desk(4, 16 * BLOCK_SIZE)
+    desk.picker.arrange(b"\1\1\1\1", sequential=True)
+    slow, fast = desk.peer(SLOW), desk.peer()
+    assert desk.feed(slow, 4) == {0}
+    assert desk.feed(fast, 20) == {0, 1}
+    assert [piece for piece, _ in desk.asked(fast)] == [0] * 12 + [1] * 8
+
+
+def test_out_of_order_the_slow_are_left_alone() -> None:
+    desk = Desk(4, 16 * BLOCK_SIZE)
+    slow, fast = desk.peer(SLOW), desk.peer()
+    assert not desk.feed(slow, 4) & desk.feed(fast, 4)
+
+
+def test_on_parole_the_urgent_comes_first_too() -> None:
+    desk = Desk(3, 4 * BLOCK_SIZE)
+    desk.picker.arrange(b"\1\2\0", sequential=False)
+    suspect = desk.peer()
+    suspect.parole = True
+    assert desk.feed(suspect, 4) == {1}
+    desk.picker.arrange(b"\1\0\0", sequential=False)
+    desk.flight.give_up_unwanted()
+    assert desk.feed(suspect) == {0}
+
+
 # ---------------------------------------------------------------- memory
 
 
