@@ -9,6 +9,7 @@ Completions are tuples, each beginning with the job's number and what happened:
     (job, "checked", first, ok_bits, count)     progress of a check: pieces first..first+count
     (job, "check-done",)
     (job, "synced",)
+    (job, "moved", bytes, total)                progress of `prepare`
     (job, "changed",)
     (job, "error", errno, file_index, offset, operation)
 
@@ -32,6 +33,9 @@ __all__ = [
     "hash_kernels",
     "hash_many",
 ]
+
+_Home = tuple[str | PathLike[str], Sequence[str], str | None]
+"""A folder, a path below it, and the part name."""
 
 @final
 class Slot:
@@ -90,13 +94,16 @@ class Disk:
         unwanted: Sequence[int] | None = None,
         links: Mapping[int, Sequence[str]] | None = None,
         v2: bool = False,
+        elsewhere: Mapping[int, _Home] | None = None,
+        mark: str | None = None,
     ) -> Storage:
         """The files (path below `root`, length) of one torrent. Touches nothing yet.
 
         A file is looked for under its final name, then under its part name, and made, at the first
         write, under the latter with `make_parts`. The bytes of files that are `unwanted` (ascending)
         and not there are kept in the file `aside` (folder, path below it), each at its offset in the
-        torrent; without `aside` every file is wanted.
+        torrent; without `aside` every file is wanted. `elsewhere` has files that are not below `root`;
+        `mark` becomes part of the names of files that are being copied.
 
         An empty path makes a pad file (BEP 47): zeros that are never on the disk. `links` are the files
         that are symlinks: what each leads to, a path below `root`. They are never followed. Files and
@@ -146,6 +153,30 @@ class Storage:
 
     def sync(self, job: int) -> None:
         """Make durable what was written since the last sync. A file that failed once keeps failing."""
+
+    def unwant(self, job: int, files: Sequence[int]) -> None:
+        """Say which files (ascending) are not to be on the disk. What is kept aside of others goes to
+        places of their own, and the file for it goes when nothing is.
+        """
+
+    def prepare(self, job: int, to: Mapping[int, _Home]) -> None:
+        """Make ready to move files to other homes; what must be copied is, by a thread of its own.
+
+        Progress is ("moved", bytes, total). EEXIST where something lies there. After an error it is
+        as if nothing had been asked.
+        """
+
+    def switch(self, job: int) -> None:
+        """Move what was made ready."""
+
+    def leaves(self, file: int, home: _Home, part: bool) -> None:
+        """Say what a move that was cut short has left of a file, under its part name or not."""
+
+    def release(self, job: int) -> None:
+        """Take away what moved files left behind."""
+
+    def remove(self, job: int, files: Sequence[tuple[int, bool]]) -> None:
+        """Take files away, under their part names where it says so, and the folders that they leave empty."""
 
     def spots(self) -> bytes:
         """Where each file was last seen, a letter each: under its final name (f), its part name (p), kept

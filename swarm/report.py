@@ -97,13 +97,14 @@ def _bad_runs(good: bytes, count: int) -> list[tuple[int, int]]:
 def look(meta: Metainfo, places: Places) -> list[Found]:
     """What lies at each file's place, in order. Nothing is opened; mostly one `lstat` a file."""
     found: list[Found] = []
-    for file, path, part in zip(meta.files, places.paths, places.parts, strict=True):
+    links = places.links
+    for file, (root, path, part) in zip(meta.files, places.homes, strict=True):
         if file.pad:
             found.append(0)
             continue
-        where = os.path.join(places.dest, *path)
+        where = os.path.join(root, *path)
         if file.symlink is not None:
-            found.append(_look_at_link(where, os.path.join(places.dest, *file.symlink)))
+            found.append(_look_at_link(where, os.path.join(places.dest, *links[file.index])))
             continue
         now = _look(where)
         if now == "missing" and part is not None:

@@ -62,7 +62,15 @@ pub(crate) struct Used<'a> {
     pub(crate) start: u64,
     /// Which place it is.
     pub(crate) place: usize,
-    _held: (Shared<'a>, Option<Shared<'a>>),
+    held: (Shared<'a>, Option<Shared<'a>>),
+}
+
+impl Used<'_> {
+    /// Notes that it was written to, for a copy that is being made of it.
+    fn wrote(&self, offset: u64, length: u64) {
+        let (own, aside) = &self.held;
+        aside.as_ref().unwrap_or(own).wrote(offset, length);
+    }
 }
 
 /// The files of one torrent.
@@ -111,7 +119,7 @@ impl Files {
                 file: open,
                 start: 0,
                 place: file,
-                _held: (held, None),
+                held: (held, None),
             });
         }
         let place = self.places.aside().ok_or(NOT_FOUND)?;
@@ -121,7 +129,7 @@ impl Files {
             file: open,
             start: self.layout.file_offset(file),
             place,
-            _held: (held, Some(aside)),
+            held: (held, Some(aside)),
         })
     }
 
@@ -166,6 +174,11 @@ impl Files {
         self.open(at, &place, Access::Read)?.ok_or(NOT_FOUND)
     }
 
+    /// Lets go of the descriptor of one place.
+    pub(crate) fn forget(&self, at: usize) {
+        self.open.forget_file((self.id, at));
+    }
+
     /// Lets go of all descriptors, so that the next use looks at what the names mean now.
     pub(crate) fn reopen(&self) {
         self.open.forget(self.id);
@@ -194,8 +207,10 @@ impl Files {
                 .take(span.file, Access::Write, false)
                 .map_err(Fault::at(span, "open"))?;
             touched(used.place);
-            (used.file.write_at(now, used.start + span.offset))
-                .map_err(Fault::at(span, "write"))?;
+            let at = used.start + span.offset;
+            let done = used.file.write_at(now, at);
+            used.wrote(at, now.len() as u64);
+            done.map_err(Fault::at(span, "write"))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! Only `py` knows Python. Everything else is plain Rust that `cargo test` can reach.
 
+mod copying;
 mod create;
 mod direct;
 mod files;

@@ -72,6 +72,14 @@ impl OpenFiles {
         let _closed = locked(&self.books).remove(|entry, _| entry.key.0 == id);
     }
 
+    /// Lets go of one file.
+    pub(crate) fn forget_file(&self, key: Key) {
+        let mut books = locked(&self.books);
+        if books.places.contains_key(&key) {
+            let _closed = books.remove(|entry, _| entry.key == key);
+        }
+    }
+
     /// Lets go of every second file: the process has no descriptors left.
     pub(crate) fn halve(&self) {
         let _closed = locked(&self.books).remove(|_, place| place % 2 == 0);

@@ -7,42 +7,21 @@
 //!
 //! I/O holds a place shared while it uses the file; what changes a place holds it alone.
 
+mod aside;
+mod home;
+mod moving;
+
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use crate::platform::{Access, Errno, Folder, Make, NOT_FOUND};
 use crate::workers::locked;
+use moving::{Left, Move};
 
-/// The folder that a torrent was put into.
-pub(crate) struct Root {
-    path: PathBuf,
-    /// It was there once: if it is gone now it is not made again (an unplugged disk).
-    was_there: AtomicBool,
-}
-
-impl Root {
-    pub(crate) fn new(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self {
-            was_there: AtomicBool::new(path.is_dir()),
-            path,
-        })
-    }
-}
-
-/// The names of a file.
-pub(crate) struct Home {
-    pub(crate) root: Arc<Root>,
-    /// Below the root. None at all for what is never on the disk, such as a pad file (BEP 47).
-    pub(crate) path: Vec<OsString>,
-    /// What it is called in the same folder before it is complete, where that is another name.
-    pub(crate) part: Option<OsString>,
-    /// What a symlink (BEP 47) says: the way from its folder to what it stands for.
-    pub(crate) link: Option<OsString>,
-}
+pub(crate) use home::{Home, Root};
 
 /// Which of its names a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +38,10 @@ pub(crate) struct Place {
     home: Home,
     spot: Mutex<Spot>,
     wanted: bool,
+    /// The home that it is on the way to.
+    next: Option<Move>,
+    /// What it left behind at its home before this one.
+    left: Option<Left>,
 }
 
 /// What opening a file came to.
@@ -69,45 +52,31 @@ enum Found {
     Aside,
 }
 
-impl Home {
-    fn names(&self) -> Option<(&OsStr, impl Iterator<Item = &OsStr>)> {
-        let (name, folders) = self.path.split_last()?;
-        Some((name, folders.iter().map(OsString::as_os_str)))
-    }
-
-    fn folder(&self, make: bool) -> Result<Folder, Errno> {
-        let (_, folders) = self.names().ok_or(Errno(libc::EINVAL))?;
-        let make = match make {
-            false => Make::Nothing,
-            true if self.root.was_there.load(Ordering::Acquire) => Make::Folders,
-            true => Make::Root,
-        };
-        let folder = Folder::below(&self.root.path, folders, make)?;
-        if make != Make::Nothing {
-            self.root.was_there.store(true, Ordering::Release);
-        }
-        Ok(folder)
-    }
-
-    /// The names by which a file that was last seen at `spot` may be found, the likeliest first.
-    fn candidates(&self, spot: Spot) -> impl Iterator<Item = (&OsStr, Spot)> {
-        let name = self.path.last().map(|name| (name.as_os_str(), Spot::Final));
-        let part = self.part.as_deref().map(|name| (name, Spot::Part));
-        let both = match spot {
-            Spot::Part => [part, name],
-            _ => [name, part],
-        };
-        both.into_iter().flatten()
-    }
-}
-
 impl Place {
     pub(crate) fn new(home: Home, wanted: bool) -> Self {
         Self {
             home,
             spot: Mutex::new(Spot::Unknown),
             wanted,
+            next: None,
+            left: None,
         }
+    }
+
+    /// Looks where the file is, if nobody knows.
+    fn look(&self) -> Result<Spot, Errno> {
+        let mut spot = locked(&self.spot);
+        if *spot == Spot::Unknown
+            && let Some((_, found)) = self.find(*spot, Access::Read)?
+        {
+            *spot = found;
+        }
+        Ok(*spot)
+    }
+
+    /// Must the bytes of an unwanted file be kept aside?
+    fn is_apart(&self) -> Result<bool, Errno> {
+        Ok(!self.wanted && matches!(self.look()?, Spot::Unknown | Spot::Aside))
     }
 
     /// Opens the file by the name it has, and makes it, to be written, where it has none.
@@ -138,7 +107,7 @@ impl Place {
                 }
             }
         }
-        let (name, _) = self.home.names().ok_or(Errno(libc::EINVAL))?;
+        let name = self.home.path.last().ok_or(Errno(libc::EINVAL))?;
         let file = folder.open(name, access, true)?;
         *spot = Spot::Final;
         Ok(Found::New(file))
@@ -146,7 +115,7 @@ impl Place {
 
     /// Makes the symlink, where this is one and nothing has its name. Whether this is one.
     fn make_link(&self) -> Result<bool, Errno> {
-        let (Some(says), Some((name, _))) = (&self.home.link, self.home.names()) else {
+        let (Some(says), Some(name)) = (&self.home.link, self.home.path.last()) else {
             return Ok(false);
         };
         self.home.folder(true)?.link(name, says)?;
@@ -173,21 +142,15 @@ impl Place {
 
     /// Gives the file its final name. Whether it got it just now.
     fn finish(&self) -> Result<bool, Errno> {
-        let mut spot = locked(&self.spot);
-        let Some((name, _)) = self.home.names() else {
+        let Some(name) = self.home.path.last() else {
             return Ok(false);
         };
-        if *spot == Spot::Unknown
-            && let Some((_, found)) = self.find(*spot, Access::Read)?
-        {
-            *spot = found;
-        }
-        let (Spot::Part, Some(part)) = (*spot, &self.home.part) else {
+        let (Spot::Part, Some(part)) = (self.look()?, &self.home.part) else {
             return Ok(false);
         };
         let folder = self.home.folder(false)?;
         folder.rename(part, &folder, name)?;
-        *spot = Spot::Final;
+        *locked(&self.spot) = Spot::Final;
         Ok(true)
     }
 }
@@ -200,6 +163,8 @@ pub(crate) struct Places {
     parts: bool,
     /// Files that got a name which is not durable yet.
     named: Mutex<BTreeSet<usize>>,
+    /// How often a file came to lie in another place.
+    moves: AtomicU64,
 }
 
 pub(crate) type Shared<'a> = RwLockReadGuard<'a, Place>;
@@ -212,7 +177,13 @@ impl Places {
             places: files.into_iter().chain(aside).map(RwLock::new).collect(),
             parts,
             named: Mutex::default(),
+            moves: AtomicU64::new(0),
         }
+    }
+
+    /// How many places there are.
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
     }
 
     /// A file that is never on the disk. The bytes of a pad file (BEP 47) are zeros.
@@ -226,7 +197,7 @@ impl Places {
         !self.pads[file] && place.unwrap_or_else(PoisonError::into_inner).wanted
     }
 
-    /// The place of what is kept aside.
+    /// The place of the file for what is kept aside.
     pub(crate) fn aside(&self) -> Option<usize> {
         (self.places.len() > self.pads.len()).then_some(self.pads.len())
     }
@@ -299,6 +270,30 @@ impl Places {
             locked(&self.named).insert(file);
         }
         Ok(is_link)
+    }
+
+    /// Takes a file away, and the folders that are empty then. With `part`, what lies under its part name;
+    /// else what lies under its final name or, where nothing does, under the other one.
+    pub(crate) fn remove(&self, file: usize, part: bool) -> Result<(), Errno> {
+        let place = self.alone(file);
+        let home = &place.home;
+        let folder = match home.folder(false) {
+            Err(NOT_FOUND | Errno(libc::ELOOP | libc::ENOTDIR)) => return Ok(()), // not ours
+            other => other?,
+        };
+        for (name, spot) in home.candidates(Spot::Final) {
+            if (!part || spot == Spot::Part) && folder.has(name)? {
+                folder.remove(name)?;
+                break;
+            }
+        }
+        *locked(&place.spot) = Spot::Unknown;
+        home.prune();
+        Ok(())
+    }
+
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
     }
 
     /// Makes durable the names that files got since the last time. Fails with the file it was about.

@@ -20,7 +20,7 @@ mod folder;
 
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
-    Map, descriptors, holes, open_direct, read_at, read_cached_at, still_there, will_need,
+    Map, descriptors, holes, open_direct, punch, read_at, read_cached_at, still_there, will_need,
     write_some_at,
 };
 
@@ -69,6 +69,7 @@ impl From<std::io::Error> for Errno {
             Kind::NotADirectory => libc::ENOTDIR,
             Kind::Interrupted => libc::EINTR,
             Kind::OutOfMemory => libc::ENOMEM,
+            Kind::CrossesDevices => libc::EXDEV,
             _ => libc::EIO,
         })
     }

@@ -39,6 +39,11 @@ pub(crate) enum Outcome {
     CheckDone,
     Synced,
     Changed,
+    /// Bytes of files that are being copied, so far and in all.
+    Moved {
+        moved: u64,
+        total: u64,
+    },
     Error(Fault),
 }
 

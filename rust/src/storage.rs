@@ -22,6 +22,8 @@ pub(crate) struct Storage {
     pub(crate) dirt: Mutex<Dirt>,
     pub(crate) checks: Mutex<HashMap<u64, Weak<Check>>>,
     pub(crate) empties_made: AtomicBool,
+    /// Part of the names of files that are being copied.
+    pub(crate) mark: String,
     closed: AtomicBool,
 }
 
@@ -35,13 +37,14 @@ pub(crate) struct Dirt {
 }
 
 impl Storage {
-    pub(crate) fn new(engine: Arc<Engine>, files: Files, v2: bool) -> Arc<Self> {
+    pub(crate) fn new(engine: Arc<Engine>, files: Files, v2: bool, mark: String) -> Arc<Self> {
         Arc::new(Self {
             empties_made: AtomicBool::new(!files.writable),
             engine,
             files,
             v2,
             recent: Recent::default(),
+            mark,
             strips: Mutex::default(),
             dirt: Mutex::default(),
             checks: Mutex::default(),

@@ -54,6 +54,7 @@ pub(crate) struct Engine {
     sync_ready: Condvar,
     threads: usize,
     ids: AtomicU64,
+    movers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -98,6 +99,7 @@ impl Engine {
             sync_ready: Condvar::new(),
             threads,
             ids: AtomicU64::new(0),
+            movers: Mutex::default(),
         });
         let weak = Arc::downgrade(&engine);
         engine.read_pool.on_freed(move || {
@@ -167,8 +169,30 @@ impl Engine {
         self.push(|queues| queues.reads.push_back(read))
     }
 
+    /// Queues a change; one that takes long gets a thread of its own.
     pub(crate) fn change(&self, change: Change) -> Result<(), Closed> {
-        self.push(|queues| queues.changes.push_back(change))
+        if self.is_inline() || !change.is_long() {
+            return self.push(|queues| queues.changes.push_back(change));
+        }
+        if self.is_closing() {
+            return Err(Closed);
+        }
+        let name = std::thread::Builder::new().name("swarm-move".into());
+        let handle = name.spawn(move || change.run()).map_err(|_| Closed)?;
+        locked(&self.movers).push(handle);
+        Ok(())
+    }
+
+    /// Waits for the changes that have threads of their own.
+    pub(crate) fn join_movers(&self) {
+        let movers = std::mem::take(&mut *locked(&self.movers));
+        for handle in movers {
+            let _ = handle.join();
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        locked(&self.queues).closing
     }
 
     pub(crate) fn check(&self, check: Arc<Check>) -> Result<(), Closed> {
@@ -301,7 +325,7 @@ impl Engine {
             Task::Pieces(pieces) => run_pieces(pieces, || self.hashed()),
             Task::Read(read, slot) => self.ring.push(read.job, read.run(slot)),
             Task::Check(check, unit) => check.run(unit),
-            Task::Change(change) => self.ring.push(change.job, change.run()),
+            Task::Change(change) => change.run(),
             Task::Sync(storage, job) => {
                 let outcome = match guarded(|| storage.run_sync()) {
                     Ok(()) => Outcome::Synced,

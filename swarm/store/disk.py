@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from swarm.proto.metainfo import Metainfo
 from swarm.proto.metainfo_files import File
 from swarm.settings import Direct
 
+from .names import Where
 from .places import Places, Survey
 
 
@@ -85,8 +86,8 @@ class Disk:
         errors = []
         for completion in self._native.drain():
             job: int = completion[0]
-            checking = completion[1] == "checked"
-            handler = self._handlers.get(job) if checking else self._handlers.pop(job, None)
+            more = completion[1] in ("checked", "moved")
+            handler = self._handlers.get(job) if more else self._handlers.pop(job, None)
             if handler is not None:
                 try:
                     handler(completion)
@@ -104,13 +105,15 @@ class Disk:
         *,
         writable: bool,
         make_parts: bool = False,
+        found: Survey | None = None,
     ) -> Storage:
         """The files of `meta` in a folder, or in their places. Touches nothing yet.
 
-        With `make_parts` they are made under their part names, until `finish`.
+        With `make_parts` they are made under their part names, until `finish`. Where a move was cut
+        short, `found` says which files are where.
         """
         places = where if isinstance(where, Places) else Places(meta.files, where)
-        return Storage(self, meta, places, writable, make_parts)
+        return Storage(self, meta, places, found, writable, make_parts)
 
     def _expect(self, handler: Handler, submit: Callable[[int], None]) -> int:
         job = next(self._numbers)
@@ -130,21 +133,31 @@ class Storage:
     """
 
     def __init__(
-        self, disk: Disk, meta: Metainfo, places: Places, writable: bool, make_parts: bool
+        self,
+        disk: Disk,
+        meta: Metainfo,
+        places: Places,
+        found: Survey | None,
+        writable: bool,
+        make_parts: bool,
     ) -> None:
         self.meta = meta
         self.places = places
         self._disk = disk
         self._native = disk._native.open(
             places.dest,
-            [(path, file.length) for path, file in zip(places.paths, meta.files, strict=True)],
+            [(home[1], file.length) for home, file in zip(places.homes, meta.files, strict=True)],
             meta.piece_length,
             writable,
-            part_names=places.parts,
             make_parts=make_parts,
             links=places.links,
             v2=meta.version == "v2",
+            mark=meta.infohash.hex[:16],
+            **places.native(found),
         )
+        if found is not None:
+            for left in places.leaves(found):
+                self._native.leaves(*left)
         self._reads: dict[int, Callable[[StorageError, int], None]] = {}
         self._busy = 0
         self._idle: asyncio.Future[None] | None = None
@@ -270,6 +283,55 @@ class Storage:
 
         self._expect(finish, lambda job: self._native.finish(job, files))
 
+    async def unwant(self, files: Collection[int]) -> None:
+        """Say which files are not to be on the disk; all others are.
+
+        One that is there stays. Of the others, what their pieces share with wanted files is kept
+        aside, and put where it belongs when they are wanted again. Raises `StorageError`.
+        """
+        self.places.unwanted = frozenset(files)
+        await self._ended(lambda job: self._native.unwant(job, sorted(files)))
+
+    async def prepare(self, to: Where, progress: Callable[[int, int], None]) -> None:
+        """Make ready to move to other names or to another folder: check, and copy what must be.
+
+        Files go on being used meanwhile. `progress(copied, total)` counts bytes. Raises
+        `StorageError`, EEXIST where something lies there, and then everything is as before.
+        """
+        homes = self.places.changes(to)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def step(completion: Completion) -> None:
+            if completion[1] == "moved":
+                progress(completion[2], completion[3])
+            elif not ended.done():
+                if completion[1] == "error":
+                    ended.set_exception(self._error(completion, to))
+                else:
+                    ended.set_result(None)
+
+        self._expect(step, lambda job: self._native.prepare(job, homes))
+        await ended
+
+    async def switch(self) -> None:
+        """Move what was made ready: from here on, files are where they were to go.
+
+        Raises `StorageError`, and then some are and some are not.
+        """
+        await self._ended(self._native.switch)
+
+    async def release(self) -> None:
+        """Take away what moved files left behind. Raises `StorageError`."""
+        await self._ended(self._native.release)
+
+    async def remove(self, files: Sequence[tuple[int, bool]]) -> None:
+        """Take files away, and the folders that are empty then; symlinks are not followed.
+
+        With True, what lies under the part name; else the file as it is found. Raises `StorageError`
+        for the first that could not be removed, when all others are.
+        """
+        await self._ended(lambda job: self._native.remove(job, files))
+
     async def _ended(self, submit: Callable[[int], None]) -> None:
         """Submits a job and waits for its one completion. Raises `StorageError`."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -316,16 +378,19 @@ class Storage:
         try:
             handler(completion)
         finally:
-            self._busy -= completion[1] != "checked"
+            self._busy -= completion[1] not in ("checked", "moved")
             if not self._busy and self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)
 
-    def _error(self, completion: Completion) -> StorageError:
+    def _error(self, completion: Completion, to: Where | None = None) -> StorageError:
         _, _, number, index, offset, operation = completion
-        return self._storage_error(number, index, offset, operation)
+        return self._storage_error(number, index, offset, operation, to)
 
-    def _storage_error(self, number: int, index: int, offset: int, operation: str) -> StorageError:
-        path = str(self.places.path(index))
+    def _storage_error(
+        self, number: int, index: int, offset: int, operation: str, to: Where | None = None
+    ) -> StorageError:
+        places = self.places if to is None else Places(self.meta.files, to)
+        path = str(places.path(index))
         facts: dict[str, Any] = {
             "errno": number,
             "path": path,

@@ -12,7 +12,8 @@ import pytest
 
 from swarm.errors import StorageError
 from swarm.store.disk import Verdict
-from swarm.store.places import Places, part_name, part_suffix
+from swarm.store.names import part_name, part_suffix
+from swarm.store.places import Places
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX names")
 

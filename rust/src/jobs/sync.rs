@@ -1,7 +1,7 @@
 //! Sync: what was written becomes durable.
 
 use crate::files::Fault;
-use crate::platform::Errno;
+use crate::platform::{Errno, NOT_FOUND, still_there};
 use crate::storage::Storage;
 use crate::workers::locked;
 
@@ -28,8 +28,20 @@ impl Storage {
 
     /// Does not hold the place meanwhile: the device may take its time, and changes must not wait.
     fn sync_file(&self, place: usize) -> Result<(), Errno> {
-        let open = self.files.open_place(place)?;
-        open.file.sync_data()?;
-        crate::platform::still_there(&open.file)
+        let places = &self.files.places;
+        loop {
+            let moves = places.moves();
+            let done = self.files.open_place(place).and_then(|open| {
+                open.file.sync_data()?;
+                still_there(&open.file)
+            });
+            match done {
+                // It is somewhere else now, and was synced on the way.
+                Err(NOT_FOUND) if places.moves() != moves => {}
+                // Nothing is kept aside any more. (If it should be, no claim will hold without it.)
+                Err(NOT_FOUND) if Some(place) == places.aside() => return Ok(()),
+                done => return done,
+            }
+        }
     }
 }

@@ -225,3 +225,16 @@ pub(crate) fn descriptors() -> usize {
         usize::try_from(limit).unwrap_or(usize::MAX)
     })
 }
+
+/// Gives back the space of a stretch, which reads as zeros then, where the system can.
+#[cfg(target_os = "linux")]
+pub(crate) fn punch(file: &File, offset: u64, length: u64) {
+    use rustix::fs::FallocateFlags;
+
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let _ = rustix::fs::fallocate(file, hole, offset, length);
+}
+
+/// Other systems keep the space until the file goes.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn punch(_: &File, _: u64, _: u64) {}

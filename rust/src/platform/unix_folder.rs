@@ -91,6 +91,21 @@ impl Folder {
         }
     }
 
+    /// Takes away a name, and with it the file, if that was its last one.
+    pub(crate) fn remove(&self, name: &OsStr) -> Result<(), Errno> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// Takes away a folder that is empty.
+    pub(crate) fn remove_folder(&self, name: &OsStr) -> Result<(), Errno> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Could a file be renamed into this folder? Where only trying tells, it says yes.
+    pub(crate) fn same_device(&self, file: &File) -> Result<bool, Errno> {
+        Ok(fstat(&self.0)?.st_dev == fstat(file)?.st_dev)
+    }
+
     /// Makes the names in this folder durable, where the system can.
     pub(crate) fn sync(&self) -> Result<(), Errno> {
         let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -78,6 +78,21 @@ impl Folder {
         Ok(std::fs::rename(self.path(from)?, to.0.join(name))?)
     }
 
+    /// Takes away a file.
+    pub(crate) fn remove(&self, name: &OsStr) -> Result<(), Errno> {
+        Ok(std::fs::remove_file(self.path(name)?)?)
+    }
+
+    /// Takes away a folder that is empty.
+    pub(crate) fn remove_folder(&self, name: &OsStr) -> Result<(), Errno> {
+        Ok(std::fs::remove_dir(self.path(name)?)?)
+    }
+
+    /// Could a file be renamed into this folder? Only trying tells.
+    pub(crate) fn same_device(&self, _: &File) -> Result<bool, Errno> {
+        Ok(true)
+    }
+
     /// Windows keeps names in order by itself.
     pub(crate) fn sync(&self) -> Result<(), Errno> {
         Ok(())

@@ -1,6 +1,6 @@
 //! `Disk` and `Storage`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -70,7 +70,7 @@ impl PyDisk {
     }
 
     /// The torrent's files below `root`. Touches nothing yet.
-    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None, links=None, v2=false))]
+    #[pyo3(signature = (root, files, piece_length, writable, *, part_names=None, make_parts=false, aside=None, unwanted=None, links=None, v2=false, elsewhere=None, mark=None))]
     #[expect(clippy::too_many_arguments, reason = "most of them are keywords")]
     fn open(
         &self,
@@ -84,6 +84,8 @@ impl PyDisk {
         unwanted: Option<Vec<usize>>,
         links: Option<BTreeMap<usize, Vec<OsString>>>,
         v2: bool,
+        elsewhere: Option<HashMap<usize, Elsewhere>>,
+        mark: Option<String>,
     ) -> PyResult<PyStorage> {
         let layout = Layout::new(files.iter().map(|file| file.1), piece_length)
             .ok_or_else(|| PyValueError::new_err("lengths or piece length out of range"))?;
@@ -96,13 +98,15 @@ impl PyDisk {
         if parts.len() != files.len() {
             return Err(PyValueError::new_err("a part name for each file, or None"));
         }
-        let aside = aside.map(|(root, path)| home(&Root::new(root), path, None));
+        let mut homes = Homes::default();
+        let aside = aside.map(|(root, path)| homes.home((root, path, None)));
         let aside = aside.transpose()?.map(|home| Place::new(home, true));
-        let root = Root::new(root);
         let links = links.unwrap_or_default();
+        let mut elsewhere = elsewhere.unwrap_or_default();
         let mut places = Vec::with_capacity(files.len());
         for (file, (path, _)) in files.into_iter().enumerate() {
-            let mut home = home(&root, path, parts[file].take())?;
+            let usual = (root.clone(), path, parts[file].take());
+            let mut home = homes.home(elsewhere.remove(&file).unwrap_or(usual))?;
             if let Some(target) = links.get(&file) {
                 home.link = Some(way(&home.path, target)?);
             }
@@ -113,7 +117,8 @@ impl PyDisk {
         let open = Arc::clone(&engine.open_files);
         let places = Places::new(places, aside, make_parts);
         let files = Files::new(open, engine.next_id(), places, layout, writable);
-        Ok(PyStorage(Storage::new(engine, files, v2)))
+        let mark = mark.unwrap_or_else(|| "swarm".into());
+        Ok(PyStorage(Storage::new(engine, files, v2, mark)))
     }
 
     /// Finishes queued jobs and joins the threads. Checks are cancelled, and so are reads that
@@ -125,6 +130,7 @@ impl PyDisk {
             for thread in locked(&self.threads).drain(..) {
                 let _ = thread.join();
             }
+            self.engine.join_movers();
         });
     }
 }
@@ -218,11 +224,54 @@ impl PyStorage {
 
     /// Gives files that are complete their final names.
     fn finish(&self, job: u64, files: Vec<usize>) -> PyResult<()> {
-        let count = self.0.files.count();
-        if files.iter().any(|&file| file >= count) {
+        self.known(&files)?;
+        self.change(job, What::Finish(files))
+    }
+
+    /// Says which files (ascending) are not to be on the disk.
+    fn unwant(&self, job: u64, files: Vec<usize>) -> PyResult<()> {
+        self.change(job, What::Unwant(files))
+    }
+
+    /// Makes ready to move files to other homes, and copies those that have to be.
+    fn prepare(&self, job: u64, to: HashMap<usize, Elsewhere>) -> PyResult<()> {
+        let mut homes = Homes::default();
+        let mut moves = Vec::with_capacity(to.len());
+        for (file, home) in to {
+            moves.push((file, homes.home(home)?));
+        }
+        moves.sort_unstable_by_key(|(file, _)| *file);
+        if moves
+            .last()
+            .is_some_and(|(file, _)| *file >= self.0.files.places.count())
+        {
             return Err(PyValueError::new_err("no such file"));
         }
-        self.change(job, What::Finish(files))
+        self.change(job, What::Prepare(moves))
+    }
+
+    /// Moves what was made ready.
+    fn switch(&self, job: u64) -> PyResult<()> {
+        self.change(job, What::Switch)
+    }
+
+    /// Says what a move that was cut short has left behind.
+    fn leaves(&self, file: usize, home: Elsewhere, part: bool) -> PyResult<()> {
+        self.known(&[file])?;
+        let home = Homes::default().home(home)?;
+        self.0.files.places.leaves(file, home, part);
+        Ok(())
+    }
+
+    /// Takes away what moved files left behind.
+    fn release(&self, job: u64) -> PyResult<()> {
+        self.change(job, What::Release)
+    }
+
+    /// Takes files away, under their part names where it says so.
+    fn remove(&self, job: u64, files: Vec<(usize, bool)>) -> PyResult<()> {
+        self.known(&files.iter().map(|file| file.0).collect::<Vec<_>>())?;
+        self.change(job, What::Remove(files))
     }
 
     /// Lets go of the files. Queued jobs still finish; new ones are refused.
@@ -232,6 +281,13 @@ impl PyStorage {
 }
 
 impl PyStorage {
+    fn known(&self, files: &[usize]) -> PyResult<()> {
+        match files.iter().all(|&file| file < self.0.files.count()) {
+            true => Ok(()),
+            false => Err(PyValueError::new_err("no such file")),
+        }
+    }
+
     fn change(&self, job: u64, what: What) -> PyResult<()> {
         self.open_for_jobs()?;
         let storage = Arc::clone(&self.0);
@@ -256,17 +312,27 @@ fn closed() -> PyErr {
     PyValueError::new_err("the disk or storage is closed, or open for reading only")
 }
 
-fn home(root: &Arc<Root>, path: Vec<OsString>, part: Option<OsString>) -> PyResult<Home> {
-    if !is_safe(&path) || !is_safe(part.as_slice()) {
-        let why = "a file's path is not a safe relative one";
-        return Err(PyValueError::new_err(why));
+/// A home as it comes from Python: the root, the path below it, and the part name.
+type Elsewhere = (PathBuf, Vec<OsString>, Option<OsString>);
+
+/// Makes homes of which those below one folder share their root.
+#[derive(Default)]
+struct Homes(HashMap<PathBuf, Arc<Root>>);
+
+impl Homes {
+    fn home(&mut self, (root, path, part): Elsewhere) -> PyResult<Home> {
+        if !is_safe(&path) || !is_safe(part.as_slice()) {
+            let why = "a file's path is not a safe relative one";
+            return Err(PyValueError::new_err(why));
+        }
+        let root = (self.0.entry(root)).or_insert_with_key(|root| Root::new(root.clone()));
+        Ok(Home {
+            root: Arc::clone(root),
+            path,
+            part,
+            link: None,
+        })
     }
-    Ok(Home {
-        root: Arc::clone(root),
-        path,
-        part,
-        link: None,
-    })
 }
 
 /// What a symlink at `path` says to lead to `target`, both below the same root.
@@ -309,6 +375,9 @@ fn tuple(py: Python<'_>, Completion { job, outcome }: Completion) -> PyResult<Bo
         }
         Outcome::CheckDone => (job, intern!(py, "check-done")).into_pyobject(py),
         Outcome::Synced => (job, intern!(py, "synced")).into_pyobject(py),
+        Outcome::Moved { moved, total } => {
+            (job, intern!(py, "moved"), moved, total).into_pyobject(py)
+        }
         Outcome::Changed => (job, intern!(py, "changed")).into_pyobject(py),
         Outcome::Error(fault) => (
             job,
