@@ -64,13 +64,14 @@ class Announcing:
 
     def _request(self, engine: Engine, announce: Announce) -> AnnounceRequest:
         downloaded, uploaded, _ = engine.totals()
+        everything, have = self._runner.everything, self._runner.have
         return AnnounceRequest(
             infohash=self._runner.infohash,
             peer_id=self._session.peer_id,
             port=self._session.port,
             uploaded=uploaded,
             downloaded=downloaded,
-            left=self._runner.meta.length - self._runner.verified_bytes,
+            left=everything.length - everything.done(have),
             event=announce.event,
             numwant=announce.numwant,
             key=self._session.tracker_key,

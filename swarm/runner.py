@@ -54,6 +54,8 @@ class Runner:
         self.changed = asyncio.Event()
         """Set, and replaced, whenever `state` changes."""
         self.selection = Selection(meta)
+        self.everything = Selection(meta)
+        """All files, whatever is wanted, for what is told of the whole torrent."""
         self.storing = Storing(self)
         self.have = self.storing.have
         self.engine: Engine | None = None
@@ -95,14 +97,6 @@ class Runner:
             return self._past
         down, up, wasted = self.engine.totals()
         return self._past[0] + down, self._past[1] + up, self._past[2] + wasted
-
-    @property
-    def verified_bytes(self) -> int:
-        """Of the whole torrent, wanted or not."""
-        meta = self.meta
-        last = meta.piece_count - 1
-        short = meta.piece_length - meta.piece_size(last) if self.have[last] else 0
-        return self.have.count * meta.piece_length - short
 
     def start(self) -> None:
         """Check what is there and begin to trade, in the background. Idempotent while it runs.

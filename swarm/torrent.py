@@ -115,8 +115,8 @@ class Torrent:
             progress=runner.storing.checked if checking else done / length if length else 1.0,
             length=length,
             done=done,
-            total_length=runner.meta.length,
-            total_done=runner.verified_bytes,
+            total_length=runner.everything.length,
+            total_done=runner.everything.done(runner.have),
             down_rate=down_rate,
             up_rate=sum(peer.up.value for peer in peers),
             downloaded=downloaded,
@@ -125,7 +125,7 @@ class Torrent:
             peers=len(peers),
             seeds=sum(peer.wire.bits.full for peer in peers),
             eta=(length - done) / down_rate if down_rate and done < length else None,
-            ratio=uploaded / (downloaded or runner.meta.length),
+            ratio=uploaded / (downloaded or runner.everything.length or 1),
         )
 
     # ------------------------------------------------------------ waiting: never owns the torrent
