@@ -71,10 +71,13 @@ class Disk:
     """Threads that hash, read and write. With `threads=0` the jobs run inside `drain`.
 
     `direct` says when whole pages are written past the page cache: "auto" where the file system offers
-    it and the stretch is 256 KiB or more, "always" wherever it works, "never".
+    it and the stretch is 256 KiB or more, "always" wherever it works, "never". `sparse` files get their
+    full length when they are first written.
     """
 
-    def __new__(cls, threads: int, read_memory: int, direct: str = "auto") -> Disk: ...
+    def __new__(
+        cls, threads: int, read_memory: int, direct: str = "auto", sparse: bool = True
+    ) -> Disk: ...
     def fileno(self) -> int:
         """A descriptor that is readable while completions wait."""
 
@@ -185,6 +188,9 @@ class Storage:
 
     def finish(self, job: int, files: Sequence[int]) -> None:
         """Give files that are complete their final names. EEXIST where something else has such a name."""
+
+    def allocate(self, job: int, files: Sequence[int]) -> None:
+        """Reserve the space that files need. EOPNOTSUPP where the file system cannot."""
 
     def close(self) -> None:
         """Let go of the files. Queued jobs still finish."""

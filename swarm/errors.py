@@ -132,7 +132,18 @@ class StorageError(SwarmError, OSError):
 
 
 class DiskFull(StorageError):
-    """No space, or no quota, left where the data goes."""
+    """No space, or no quota, left where the data goes.
+
+    Before anything is fetched, `needed` and `free` say how many bytes are to be written and how many
+    there are room for; None where it was a write that failed.
+    """
+
+    def __init__(
+        self, message: str, *, needed: int | None = None, free: int | None = None, **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.needed = needed
+        self.free = free
 
 
 class UnsafePath(StorageError):

@@ -117,6 +117,8 @@ class Runner:
         self._waiting = False
         try:
             await self.storing.open(self._verify)
+            if not self._only_check:
+                await self.storing.make_room()
         except StorageError as error:
             self.fail(error)
             return
@@ -149,7 +151,8 @@ class Runner:
     ) -> None:
         """Changes what is wanted, at once; returns when that is durable.
 
-        Raises `TorrentRemoved`, and `StorageError` where it could not be made so.
+        Raises `TorrentRemoved`, and `StorageError` where it could not be made so, or where it does
+        not fit on the disk.
         """
         if self.removed:
             raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
@@ -163,6 +166,8 @@ class Runner:
             self.session.settle()
             self.arm()
         await self.storing.remember()
+        if self.engine is not None:
+            await self.storing.make_room()
 
     def _arrange(self, engine: Engine) -> None:
         """Has the engine follow the selection."""

@@ -109,6 +109,7 @@ class Session:
             threads=self.settings.threads,
             read_memory=self.settings.read_memory,
             direct=self.settings.direct,
+            allocation=self.settings.allocation,
         )
         self.disk.attach(loop)
         self.pool = Pool(self.settings.memory)

@@ -12,6 +12,8 @@ MIB = 1024 * KIB
 
 Direct = Literal["auto", "always", "never"]
 """When pieces are written past the page cache."""
+Allocation = Literal["none", "sparse", "full"]
+"""How much of the disk a file is given before it is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,10 @@ class Settings:
     """Write pieces past the page cache: "auto" where the file system says that it can and the stretch is
     256 KiB or more, which costs half the CPU and leaves other programs their cache; "always" wherever
     it works at all; "never"."""
+    allocation: Allocation = "sparse"
+    """"none": files grow as they are written. "sparse": they have their full length from the first write
+    on, and take as much of the disk as was written. "full": the disk is theirs before anything is
+    fetched, which is an error where the file system cannot do that."""
     receive_buffer: int = 512 * KIB
     """The one receive buffer that all peers of a session share."""
     max_peers: int = 500
@@ -69,9 +75,8 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value is not False and not value > 0:
                 raise ConfigError(f"{field.name} must be above zero, not {value!r}")
-        if self.direct not in get_args(Direct):
-            raise ConfigError(
-                f"direct must be one of {', '.join(get_args(Direct))}, not {self.direct!r}"
-            )
+        for name, choices in (("direct", get_args(Direct)), ("allocation", get_args(Allocation))):
+            if (value := getattr(self, name)) not in choices:
+                raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         if self.receive_buffer < 64 * KIB:
             raise ConfigError("receive_buffer must be at least 64 KiB")

@@ -14,6 +14,7 @@ from .errors import StorageError
 from .finishing import Finishing
 from .net.peer import Frames
 from .report import Report, look, report
+from .store import space
 from .store.disk import Storage, Verdict
 from .store.places import Places
 from .turns import through
@@ -95,6 +96,19 @@ class Storing:
         for piece in range(self._meta.piece_count):
             if found[piece]:
                 self.have.set(piece)
+
+    async def make_room(self) -> None:
+        """Sees that what is wanted and not here fits on the disk. Raises `StorageError`."""
+        storage, selection, missing = self._storage, self._runner.selection, dict[int, int]()
+        if storage is None:
+            return
+        for file, priority in zip(self._meta.files, selection.priorities, strict=True):
+            lacking = file.length - selection.done_of(file.index, self.have) if priority else 0
+            if lacking:
+                missing[file.index] = lacking
+        await asyncio.to_thread(space.require, self._meta.files, self._places, missing)
+        if storage is self._storage and self._session.settings.allocation == "full":
+            await storage.allocate(list(missing))
 
     async def settle(self) -> None:
         """Waits for the pieces that are being written: after a claim they would make it worthless."""

@@ -156,12 +156,13 @@ impl Files {
         };
         if access == Access::Write && at < self.count() {
             let length = self.layout.file_length(at);
-            if open.metadata()?.len() > length {
-                // Whatever was here is being overwritten, and the end of it is no part of the torrent.
+            let now = open.metadata()?.len();
+            // Whatever was here is being overwritten, and the end of it is no part of the torrent.
+            if now > length || (now < length && self.open.how.sparse) {
                 open.set_len(length)?;
             }
         }
-        let open = Arc::new(OpenFile::new(open, self.open.direct));
+        let open = Arc::new(OpenFile::new(open, self.open.how.direct));
         if !self.closed.load(Ordering::Acquire) {
             self.open.put(key, &open, access);
         }

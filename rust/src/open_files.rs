@@ -10,13 +10,20 @@ use crate::workers::locked;
 /// Which file: the number of its storage, and its place in the torrent.
 pub(crate) type Key = (u64, usize);
 
+/// How files are made and written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) direct: Direct,
+    /// They get their full length, with nothing in it, when they are opened to be written.
+    pub(crate) sparse: bool,
+}
+
 /// Open files, the ones that were not used lately first out.
 ///
 /// Files lie in a ring. A hand goes round to find one to close and passes each that was used since it
 /// came by last, so that a full cache costs the same whatever its size.
 pub(crate) struct OpenFiles {
-    /// How they are written.
-    pub(crate) direct: Direct,
+    pub(crate) how: How,
     limit: usize,
     books: Mutex<Books>,
 }
@@ -37,9 +44,9 @@ struct Entry {
 
 impl OpenFiles {
     /// At most `limit` files, at least one.
-    pub(crate) fn new(limit: usize, direct: Direct) -> Self {
+    pub(crate) fn new(limit: usize, how: How) -> Self {
         Self {
-            direct,
+            how,
             limit: limit.max(1),
             books: Mutex::default(),
         }
@@ -122,6 +129,11 @@ impl Books {
 mod tests {
     use super::*;
 
+    const HOW: How = How {
+        direct: Direct::Auto,
+        sparse: true,
+    };
+
     fn file() -> Arc<OpenFile> {
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         Arc::new(OpenFile::new(file, Direct::Auto))
@@ -134,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays() {
-        let cache = OpenFiles::new(3, Direct::Auto);
+        let cache = OpenFiles::new(3, HOW);
         for key in 0..3 {
             cache.put((0, key), &file(), Access::Read);
         }
@@ -147,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_opened_to_read_is_not_written() {
-        let cache = OpenFiles::new(2, Direct::Auto);
+        let cache = OpenFiles::new(2, HOW);
         cache.put((0, 1), &file(), Access::Read);
         assert!(cache.get((0, 1), Access::Write).is_none());
         cache.put((0, 1), &file(), Access::Write);
@@ -158,7 +170,7 @@ mod tests {
 
     #[test]
     fn files_of_one_torrent_are_forgotten_together() {
-        let cache = OpenFiles::new(8, Direct::Auto);
+        let cache = OpenFiles::new(8, HOW);
         for key in 0..6 {
             cache.put((key as u64 % 2, key), &file(), Access::Read);
         }

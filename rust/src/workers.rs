@@ -11,14 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::direct::Direct;
 use crate::files::Fault;
 use crate::hash::LANES;
 use crate::jobs::change::Change;
 use crate::jobs::check::{Check, Unit};
 use crate::jobs::commit::run_pieces;
 use crate::jobs::read::Read;
-use crate::open_files::OpenFiles;
+use crate::open_files::{How, OpenFiles};
 use crate::platform::{self, CANCELED, Errno};
 use crate::ring::{Outcome, Ring};
 use crate::slot::{NoMemory, Pool, Slot};
@@ -87,13 +86,13 @@ impl Engine {
     pub(crate) fn start(
         threads: usize,
         read_memory: usize,
-        direct: Direct,
+        how: How,
     ) -> io::Result<(Arc<Self>, Vec<JoinHandle<()>>)> {
         let open_files = (platform::descriptors() / OPEN_FILES_SHARE).min(MOST_OPEN_FILES);
         let engine = Arc::new(Self {
             ring: Ring::new()?,
             read_pool: Pool::new(read_memory, false),
-            open_files: Arc::new(OpenFiles::new(open_files, direct)),
+            open_files: Arc::new(OpenFiles::new(open_files, how)),
             queues: Mutex::default(),
             ready: Condvar::new(),
             sync_ready: Condvar::new(),

@@ -39,10 +39,29 @@ from .source import load_or_url
     help="Give up when not complete after this.",
 )
 @click.option("--no-part", is_flag=True, help="Give files their final names from the start.")
+@click.option(
+    "--allocation",
+    type=click.Choice(["none", "sparse", "full"]),
+    default="sparse",
+    help="What files get of the disk at once: nothing, their length, or all they need.",
+)
+@click.option(
+    "--direct",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Write past the page cache: where it pays, wherever possible, or not at all.",
+)
 @options.choosing
 @options.swarming
 def command(
-    src: str, output: Path, seed: bool, timeout: float | None, no_part: bool, **given: Any
+    src: str,
+    output: Path,
+    seed: bool,
+    timeout: float | None,
+    no_part: bool,
+    allocation: str,
+    direct: str,
+    **given: Any,
 ) -> None:
     """Download the torrent SRC: a file, an http(s) URL of one, or - for stdin.
 
@@ -53,7 +72,8 @@ def command(
     names = [field.name for field in fields(options.Choosing)]
     what = options.Choosing(**{name: given.pop(name) for name in names})
     how = options.Swarming(**given)
-    run(lambda: download(source, output, seed, timeout, what, how, part_names=not no_part))
+    turned = {"part_names": not no_part, "allocation": allocation, "direct": direct}
+    run(lambda: download(source, output, seed, timeout, what, how, **turned))
 
 
 async def download(

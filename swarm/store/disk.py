@@ -20,7 +20,7 @@ from swarm._native import Slot
 from swarm.errors import StorageError, UnsafePath
 from swarm.proto.metainfo import Metainfo
 from swarm.proto.metainfo_files import File
-from swarm.settings import Direct
+from swarm.settings import Allocation, Direct
 
 from .names import Where
 from .places import Places, Survey
@@ -45,11 +45,19 @@ class Disk:
     """Threads for hashing and files, shared by all torrents.
 
     `threads=0` runs every job inside `drain`. `read_memory` is in bytes: the slots of reads that
-    were not dropped yet; above it, reads wait. `direct` is as in `Settings`.
+    were not dropped yet; above it, reads wait. `direct` and
+    `allocation` are as in `Settings`; "full" takes an `allocate` as well.
     """
 
-    def __init__(self, *, threads: int, read_memory: int, direct: Direct = "auto") -> None:
-        self._native = _native.Disk(threads, read_memory, direct)
+    def __init__(
+        self,
+        *,
+        threads: int,
+        read_memory: int,
+        direct: Direct = "auto",
+        allocation: Allocation = "sparse",
+    ) -> None:
+        self._native = _native.Disk(threads, read_memory, direct, allocation != "none")
         self._numbers = itertools.count()
         self._handlers: dict[int, Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -273,6 +281,13 @@ class Storage:
         """
         await self._ended(lambda job: self._native.finish(job, files))
 
+    async def allocate(self, files: Sequence[int]) -> None:
+        """Reserve the space that files need, so that no write of theirs finds the disk full.
+
+        Raises `StorageError`: `DiskFull`, or EOPNOTSUPP where the file system cannot do that.
+        """
+        await self._ended(lambda job: self._native.allocate(job, files))
+
     def finish_then(
         self, files: Sequence[int], done: Callable[[StorageError | None], None]
     ) -> None:
@@ -401,6 +416,12 @@ class Storage:
             return StorageError(f"{operation} of {self.meta.name} was cancelled", **facts)
         if number == errno.ELOOP:
             return UnsafePath(f"refused: a symlink on the way to {path}", **facts)
+        if number == errno.EFBIG:
+            text = f"{operation} failed: larger than its file system can hold: {path}"
+            return StorageError(text, **facts)
+        if number == errno.EOPNOTSUPP and operation == "allocate":
+            text = f"the file system cannot reserve space (allocate less than all of it): {path}"
+            return StorageError(text, **facts)
         if number == errno.ENODATA:
             return StorageError(f"{operation} failed: too short: {path} at byte {offset}", **facts)
         return StorageError.of(number, path, offset, operation)

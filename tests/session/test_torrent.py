@@ -487,10 +487,14 @@ async def test_fs01_a_full_disk_stops_the_torrent_until_there_is_space(lab, tmp_
     await running.wait_done()
     with mounted(tmp_path / "small", "size=3m") as dest:
         ballast = dest / "ballast"
-        ballast.write_bytes(bytes(2 << 20))
+        gate = await lab.gate(seeder, 500_000)
         async with lab.session() as session:
             async with session.events(swarm.TorrentStopped) as stops:
-                torrent = await session.add(big.meta, dest=dest, peers=[lab.addr(seeder)])
+                torrent = await session.add(big.meta, dest=dest, peers=[gate.addr])
+                await lab.until(lambda: torrent.stats.downloaded > 400_000)
+                with pytest.raises(OSError, match="No space"):
+                    ballast.write_bytes(bytes(3 << 20))
+                gate.let(1 << 30)
                 async with asyncio.timeout(5):
                     with pytest.raises(swarm.TorrentFailed) as caught:
                         async for _ in torrent.watch(0.05):

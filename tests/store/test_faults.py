@@ -115,7 +115,7 @@ import resource, select
 from hashlib import sha1
 from swarm._native import Disk, Pool
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-disk = Disk(1, 1 << 20)
+disk = Disk(1, 1 << 20, "auto", False)
 storage = disk.open({str(tmp_path)!r}, [(["a"], 1 << 18)], 1 << 16, True)
 slot = Pool(1 << 20).checkout(1 << 16)
 for piece in range(2):

@@ -1,4 +1,4 @@
-//! Change: files get other names or places.
+//! Change: files get other names or places, or their space.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
 use crate::places::Home;
-use crate::platform::CANCELED;
+use crate::platform::{self, Access, CANCELED};
 use crate::ring::Outcome;
 use crate::storage::Storage;
 use crate::workers::guarded;
@@ -23,6 +23,8 @@ pub(crate) struct Change {
 pub(crate) enum What {
     /// These files are complete.
     Finish(Vec<usize>),
+    /// The space that these files need is to be theirs.
+    Allocate(Vec<usize>),
     /// These files, in order, are not to be on the disk, and all others are.
     Unwant(Vec<usize>),
     /// Make ready to move files to other homes: this takes long.
@@ -44,6 +46,7 @@ impl Change {
         let Self { job, storage, what } = self;
         let done = guarded(|| match what {
             What::Finish(files) => storage.finish(&files),
+            What::Allocate(files) => storage.allocate(&files),
             What::Unwant(files) => storage.unwant(&files),
             What::Prepare(homes) => storage.prepare(job, homes),
             What::Switch => storage.switch(),
@@ -169,5 +172,20 @@ impl Storage {
             self.files.forget(file);
             done.map_err(Fault::whole(file, "delete"))
         })
+    }
+
+    /// Reserves what files need on the disk, up to the first for which that fails.
+    fn allocate(&self, files: &[usize]) -> Result<(), Fault> {
+        let allocate = |&file: &usize| {
+            let used = self.files.take(file, Access::Write, false);
+            let used = used.map_err(Fault::whole(file, "open"))?;
+            let length = self.files.layout.file_length(file);
+            if length > 0 && used.place == file {
+                let done = platform::allocate(&used.file.file, length);
+                done.map_err(Fault::whole(file, "allocate"))?;
+            }
+            Ok(())
+        };
+        files.iter().try_for_each(allocate)
     }
 }

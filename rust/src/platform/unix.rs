@@ -238,3 +238,20 @@ pub(crate) fn punch(file: &File, offset: u64, length: u64) {
 /// Other systems keep the space until the file goes.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn punch(_: &File, _: u64, _: u64) {}
+
+/// Reserves the first `length` bytes of a file on the disk, which grows to that; what is in it stays.
+#[cfg(target_os = "linux")]
+pub(crate) fn allocate(file: &File, length: u64) -> Result<(), Errno> {
+    loop {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, length) {
+            Err(Code::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Other systems would have to write zeros.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(_: &File, _: u64) -> Result<(), Errno> {
+    Err(Errno(libc::EOPNOTSUPP))
+}

@@ -120,3 +120,8 @@ pub(crate) fn descriptors() -> usize {
 
 /// The space is kept until the file goes.
 pub(crate) fn punch(_: &File, _: u64, _: u64) {}
+
+/// Windows would have to write zeros.
+pub(crate) fn allocate(_: &File, _: u64) -> Result<(), Errno> {
+    Err(Errno(libc::EOPNOTSUPP))
+}

@@ -21,6 +21,7 @@ use crate::jobs::check::Check;
 use crate::jobs::commit::{Part, Refused};
 use crate::jobs::read::Read;
 use crate::layout::Layout;
+use crate::open_files::How;
 use crate::places::{Home, Place, Places, Root};
 use crate::ring::{Completion, Outcome};
 use crate::storage::Storage;
@@ -36,8 +37,8 @@ pub(crate) struct PyDisk {
 #[pymethods]
 impl PyDisk {
     #[new]
-    #[pyo3(signature = (threads, read_memory, direct = "auto"))]
-    fn new(threads: usize, read_memory: usize, direct: &str) -> PyResult<Self> {
+    #[pyo3(signature = (threads, read_memory, direct = "auto", sparse = true))]
+    fn new(threads: usize, read_memory: usize, direct: &str, sparse: bool) -> PyResult<Self> {
         const MOST: usize = 256;
         if threads > MOST {
             return Err(PyValueError::new_err(format!("at most {MOST} threads")));
@@ -48,7 +49,7 @@ impl PyDisk {
             "never" => Direct::Never,
             _ => return Err(PyValueError::new_err("direct is auto, always or never")),
         };
-        let (engine, handles) = Engine::start(threads, read_memory, direct)?;
+        let (engine, handles) = Engine::start(threads, read_memory, How { direct, sparse })?;
         Ok(Self {
             engine,
             threads: Mutex::new(handles),
@@ -272,6 +273,12 @@ impl PyStorage {
     fn remove(&self, job: u64, files: Vec<(usize, bool)>) -> PyResult<()> {
         self.known(&files.iter().map(|file| file.0).collect::<Vec<_>>())?;
         self.change(job, What::Remove(files))
+    }
+
+    /// Reserves the space that files need.
+    fn allocate(&self, job: u64, files: Vec<usize>) -> PyResult<()> {
+        self.known(&files)?;
+        self.change(job, What::Allocate(files))
     }
 
     /// Lets go of the files. Queued jobs still finish; new ones are refused.
