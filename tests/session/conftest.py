@@ -154,8 +154,8 @@ class Gate:
                 self.passed += len(data) * gated
                 dst.write(data)
                 await dst.drain()
-        except ConnectionError:
-            pass
+        except (ConnectionError, RuntimeError):
+            pass  # it hung up; uvloop says so of a closed transport with a RuntimeError
         finally:
             dst.close()
 
