@@ -20,7 +20,7 @@ use crate::workers::locked;
 
 /// Files that one thread keeps open: neighbouring pieces, read in turns, may lie in several.
 const OPEN_FILES: usize = 8;
-/// Neighbouring bytes that one thread takes at a time (or one piece, if that is larger).
+/// Neighbouring bytes that one thread takes at a time, and at least a piece for every lane.
 const UNIT: u64 = 8 << 20;
 
 /// How far a hashing is; shared with whoever watches it.
@@ -151,7 +151,9 @@ impl Create {
     fn try_run(&self) -> Result<(), Trouble> {
         let pieces = self.layout.pieces() as usize;
         let piece_size = u64::from(self.layout.piece_size(0)).max(1);
-        let unit = (UNIT / piece_size).max(1) as usize;
+        let unit = ((UNIT / piece_size) as usize)
+            .max(1)
+            .next_multiple_of(LANES);
         let mut scratch = Scratch::new();
         let mut open = VecDeque::new();
         loop {

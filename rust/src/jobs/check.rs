@@ -15,7 +15,7 @@ use crate::storage::Storage;
 use crate::workers::{guarded, locked};
 
 /// Bytes of neighbouring pieces that make one unit (or one piece, if that is larger).
-const UNIT: u64 = 4 << 20;
+const UNIT: u64 = 16 << 20;
 
 /// Pieces to be checked together; neighbours, all of them wanted.
 pub(crate) struct Unit(Range<u32>);
