@@ -42,7 +42,7 @@ FORBIDDEN = {
 THIRD_PARTY = {
     "proto": set(),
     "engine": set(),
-    "net": {"aiohttp", "yarl", "multidict"},
+    "net": {"aiohttp", "h11"},
     "store": {"msgspec"},
     "session": {"platformdirs"},
     "leaves": set(),

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from swarm.errors import SourceError
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import SplitResult
+
+from swarm.errors import ProtocolError, SourceError
+
+from .http import get
+from .resolve import Address, resolve
 
 TIMEOUT = 30.0
-MAX_REDIRECTS = 5
-CHUNK = 64 << 10
+"""Seconds for all of it, redirects and all."""
 
 
 async def fetch(url: str, limit: int) -> bytes:
     """The body behind an http(s) URL, at most `limit` bytes. Raises `SourceError`."""
-    import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+    async def locate(hop: SplitResult) -> Sequence[Address]:
+        if hop.scheme not in ("http", "https") or not hop.hostname:
+            raise ValueError("not an http(s) URL")
+        return await resolve(hop.hostname, hop.port or 0, url)
+
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.get(url, max_redirects=MAX_REDIRECTS) as response,
-        ):
-            if response.status != 200:
-                raise SourceError(f"{url}: the server answered {response.status}", url)
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(CHUNK):
-                body += chunk
-                if len(body) > limit:
-                    raise SourceError(f"{url}: longer than {limit} bytes", url)
-            return bytes(body)
-    except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-        raise SourceError(f"{url}: {str(error) or 'no answer in time'}", url) from error
+        async with asyncio.timeout(TIMEOUT):
+            response = await get(url, locate, limit=limit)
+    except TimeoutError as error:
+        raise SourceError(f"{url}: no answer in time", url) from error
+    except ProtocolError as error:
+        raise SourceError(f"{url}: {error.reason}", url) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"{url}: {why}", url) from error
+    if response.status != 200:
+        raise SourceError(f"{url}: the server answered {response.status}", url)
+    return response.body

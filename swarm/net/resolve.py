@@ -20,7 +20,7 @@ class Address(NamedTuple):
 
 
 async def resolve(host: str, port: int, url: str) -> list[Address]:
-    """Where a tracker's host is, best first. `TrackerError` for `url` if there are none."""
+    """Where a host is, best first. `TrackerError` for `url` if nowhere."""
     numeric = packed_of(host.encode(errors="replace"))
     if numeric is not None:
         family = socket.AF_INET6 if len(numeric) == 16 else socket.AF_INET
@@ -29,12 +29,12 @@ async def resolve(host: str, port: int, url: str) -> list[Address]:
     try:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise TrackerError("cannot find the tracker's host", redact(url)) from None
+        raise TrackerError("cannot find the host", redact(url)) from None
     addresses = [
         Address(str(sockaddr[0]), port, socket.AddressFamily(family), is_local(str(sockaddr[0])))
         for family, _, _, _, sockaddr in found
         if family in (socket.AF_INET, socket.AF_INET6)
     ]
     if not addresses:
-        raise TrackerError("cannot find the tracker's host", redact(url))
+        raise TrackerError("cannot find the host", redact(url))
     return addresses

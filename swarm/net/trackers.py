@@ -1,9 +1,9 @@
-"""Asks trackers: HTTP and HTTPS by aiohttp, UDP by `trackers_udp`."""
+"""Asks trackers: HTTP and HTTPS by `http`, UDP by `trackers_udp`."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from urllib.parse import SplitResult
 
 from swarm.errors import ProtocolError, TrackerError
 from swarm.proto.tracker import (
@@ -16,24 +16,18 @@ from swarm.proto.tracker import (
 )
 from swarm.proto.tracker_http import announce_url, inflate, parse_reply, parse_scrape, scrape_url
 
+from .http import Response, get
 from .resolve import Address, resolve
 from .trackers_udp import UdpTrackers
 
-if TYPE_CHECKING:
-    import aiohttp
-    import yarl
-
 HTTP_DEADLINE = 30.0
 """Seconds for one announce, redirects and all, however slowly it trickles in."""
-MAX_REDIRECTS = 5
 MAX_AT_ONCE = 50
 """HTTP announces under way; thousands of torrents may start together."""
-USER_AGENT = "swarm/0.1"
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class TrackerClient:
-    """All trackers of a session. Nothing is connected, nor aiohttp imported, before it is asked.
+    """All trackers of a session. Nothing is connected before one is asked.
 
     `deadline` is in seconds for a whole HTTP exchange; `time_scale` stretches the waits of UDP, of
     which there are `udp_tries`.
@@ -69,8 +63,6 @@ class TrackerClient:
 
     async def _fetch(self, url: str, target: str) -> tuple[bytes, bool]:
         """The body behind `target`, and whether the tracker is on a local network."""
-        import aiohttp
-
         try:
             async with self._turn, asyncio.timeout(self._deadline):
                 return await _Fetch(url).run(target)
@@ -78,50 +70,35 @@ class TrackerClient:
             raise TrackerError("no answer in time", redact(url)) from None
         except ProtocolError as error:
             raise TrackerError(error.reason, redact(url)) from None
-        except aiohttp.ClientError as error:
+        except TrackerError:
+            raise
+        except OSError as error:
             # Its text may quote the URL, so only its kind is told.
-            why = getattr(error, "strerror", None) or type(error).__name__
+            why = error.strerror or type(error).__name__
             raise TrackerError(f"HTTP failed: {why}", redact(url)) from None
-        except (OSError, ValueError) as error:
-            if isinstance(error, TrackerError):
-                raise
-            why = getattr(error, "strerror", None) or "malformed URL"
-            raise TrackerError(f"HTTP failed: {why}", redact(url)) from None
+        except ValueError:
+            raise TrackerError("HTTP failed: malformed URL", redact(url)) from None
 
 
 class _Fetch:
-    """One GET with its redirects. Every hop connects to the addresses that were checked."""
+    """One GET with its redirects, held to what a tracker may do."""
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._secure = False
         self._local: bool | None = None
 
     async def run(self, target: str) -> tuple[bytes, bool]:
-        import aiohttp
-        import yarl
+        response = await get(target, self.locate, limit=MAX_REPLY, encoding="gzip")
+        return self._body(response), bool(self._local)
 
-        from .pinned import Pinned
-
-        hop = yarl.URL(target, encoded=True)  # goes out as it is, not "normalised"
-        pinned = Pinned()
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=pinned, use_dns_cache=False, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"},
-            auto_decompress=False,
-        ) as session:
-            for _ in range(MAX_REDIRECTS + 1):
-                pinned.addresses = await self._check(hop)
-                async with session.get(hop, allow_redirects=False) as response:
-                    if response.status not in _REDIRECTS:
-                        return await self._body(response), bool(self._local)
-                    hop = self._next(hop, response.headers.get("Location", ""))
-        raise TrackerError("too many redirects", redact(self._url))
-
-    async def _check(self, hop: yarl.URL) -> list[Address]:
+    async def locate(self, hop: SplitResult) -> list[Address]:
         """Where `hop` may be reached. A tracker of the internet leads to nobody's own network."""
-        addresses = await resolve(hop.raw_host or "", hop.port or 0, self._url)
+        split_url(hop.geturl(), ("http", "https"))
+        if self._secure and hop.scheme != "https":
+            raise TrackerError("redirect from https to http", redact(self._url))
+        self._secure = hop.scheme == "https"
+        addresses = await resolve(hop.hostname or "", hop.port or 0, self._url)
         if self._local is None:
             self._local = all(address.local for address in addresses)
         elif not self._local:
@@ -130,28 +107,15 @@ class _Fetch:
                 raise TrackerError("redirect to a private address", redact(self._url))
         return addresses
 
-    def _next(self, hop: yarl.URL, location: str) -> yarl.URL:
-        import yarl
-
-        target = hop.join(yarl.URL(location, encoded=True))
-        split_url(str(target), ("http", "https"))
-        if hop.scheme == "https" and target.scheme != "https":
-            raise TrackerError("redirect from https to http", redact(self._url))
-        return target
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_REPLY:
-                raise ProtocolError("reply too large")
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
+    def _body(self, response: Response) -> bytes:
+        body = response.body
+        encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding in ("gzip", "x-gzip"):
-            body = bytearray(inflate(bytes(body)))
+            body = inflate(body)
         elif encoding != "identity":
             raise ProtocolError("unknown content encoding")
         if response.status != 200 and not body.startswith(b"d"):
-            after = response.headers.get("Retry-After", "")
+            after = response.headers.get("retry-after", "")
             retry_in = float(after) if after.isdecimal() and len(after) < 7 else None
             raise TrackerError(f"HTTP status {response.status}", redact(self._url), retry_in)
-        return bytes(body)
+        return body
