@@ -184,9 +184,7 @@ class Metainfo:
         budget.check("piece_length", piece_length, "piece length")
         raw_name, name = read_name(info, infohash.hex, warnings)
         single_file, listing = _files(info, raw_name, piece_length, v1, v2, budget)
-        length = sum(listing.lengths)
-        if not length:
-            raise MetainfoError("all of its files are empty: there is nothing to share", "files")
+        length = listing.total()
         count = -(-length // piece_length)
         budget.check("pieces", count, "pieces")
         layers = metainfo_v2.read_layers(root, listing, piece_length) if v2 else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate, count
 from typing import Any
 
@@ -17,7 +18,7 @@ ATTRIBUTES = "phxl"
 """What BEP 47 knows, in the order in which it is written: pad, hidden, executable, link."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class File:
     """One file of a torrent. `length` and `offset` (where it starts among all of them) in bytes."""
 
@@ -33,10 +34,34 @@ class File:
     root: bytes | None = None
     """The root of its Merkle tree (BEP 52), 32 bytes; only files with bytes in v2 torrents have one."""
 
+    def __init__(
+        self,
+        index: int,
+        path: tuple[str, ...],
+        length: int,
+        offset: int,
+        attr: str = "",
+        symlink: tuple[str, ...] | None = None,
+        root: bytes | None = None,
+    ) -> None:
+        # What is generated for frozen ones takes 1.6 times as long, and a torrent may have many files.
+        _index(self, index)
+        _path(self, path)
+        _length(self, length)
+        _offset(self, offset)
+        _attr(self, attr)
+        _symlink(self, symlink)
+        _root(self, root)
+
     @property
     def pad(self) -> bool:
         """Zeros that only align the next file: nothing that lies on a disk."""
         return "p" in self.attr
+
+
+_index, _path, _length, _offset, _attr, _symlink, _root = (
+    File.__dict__[name].__set__ for name in File.__slots__
+)
 
 
 @dataclass(slots=True)
@@ -55,9 +80,14 @@ class Listing:
     def pads(self) -> set[int]:
         return {index for index, attr in self.attrs.items() if "p" in attr}
 
-    def check_length(self) -> None:
-        if sum(self.lengths) > INT64_MAX:
+    def total(self) -> int:
+        """Bytes of all files together. Raises `MetainfoError` where there are none, or too many."""
+        total = sum(self.lengths)
+        if total > INT64_MAX:
             raise MetainfoError("the files together are longer than 2**63 - 1 bytes", "length")
+        if not total:
+            raise MetainfoError("all of its files are empty: there is nothing to share", "files")
+        return total
 
 
 def read_name(info: dict[bytes, Any], fallback: str, warnings: list[str]) -> tuple[str, str]:
@@ -110,7 +140,7 @@ def _entries(entries: list[Any], budget: Budget) -> Listing:
         if b"attr" in entry and (attr := read_attr(entry)):
             listing.attrs[index] = attr
             if "p" in attr:
-                path = path or [b".pad", b"%d" % index]  # it needs none
+                path = [b".pad"]  # whatever it says: it is in no folder
             elif "l" in attr:
                 length = 0  # whatever it says: a symlink has no bytes in the torrent
                 listing.links[index] = read_link(entry, budget)
@@ -122,7 +152,6 @@ def _entries(entries: list[Any], budget: Budget) -> Listing:
             budget.check("path_depth", len(path), "path")
         lengths.append(length)
         paths.append(_parts(path))
-    listing.check_length()
     return listing
 
 
@@ -143,8 +172,12 @@ def _parts(path: list[Any]) -> tuple[str, ...]:
 
 def read_attr(entry: dict[bytes, Any]) -> str:
     """The attributes that BEP 47 knows, each once."""
-    said = typed(entry, b"attr", bytes, b"").decode(errors="replace")
-    return "".join(letter for letter in ATTRIBUTES if letter in said)
+    return _letters(typed(entry, b"attr", bytes, b""))
+
+
+@lru_cache(64)
+def _letters(said: bytes) -> str:
+    return "".join(letter for letter in ATTRIBUTES if letter.encode() in said)
 
 
 def read_link(entry: dict[bytes, Any], budget: Budget) -> tuple[str, ...]:
@@ -164,7 +197,7 @@ def place(name: str, single_file: bool, listing: Listing, warnings: list[str]) -
         return (File(0, (name,), listing.lengths[0], 0, attr, None, root),)
     paths = _safe_paths(listing, warnings)
     if not (listing.attrs or listing.roots):  # as most are
-        whole = [(name, *path) for path in paths]
+        whole = ((name, *path) for path in paths)
         return tuple(map(File, count(), whole, listing.lengths, offsets))
     links = targets(listing.paths, listing.links, paths, listing.pads) if listing.links else {}
     lost = listing.links.keys() - links.keys()
@@ -190,19 +223,21 @@ def place(name: str, single_file: bool, listing: Listing, warnings: list[str]) -
 
 
 def _safe_paths(listing: Listing, warnings: list[str]) -> list[tuple[str, ...]]:
-    raw_paths, pads = listing.paths, listing.pads
-    if pads:  # they are named last, so that no real file yields its name to one
-        order = sorted(range(len(raw_paths)), key=pads.__contains__)
-        named = dict(zip(order, safe_paths(raw_paths[i] for i in order), strict=True))
-        paths = [named[i] for i in range(len(raw_paths))]
-    else:
-        paths = safe_paths(raw_paths)
+    """Pad files are on no disk: no real file has to yield its name to one."""
+    pads = listing.pads
+    raw_paths = listing.paths
+    if pads:
+        raw_paths = [path for index, path in enumerate(raw_paths) if index not in pads]
+    paths = safe_paths(raw_paths)
     if paths != raw_paths:
-        pairs = [pair for i, pair in enumerate(zip(raw_paths, paths, strict=True)) if i not in pads]
+        pairs = zip(raw_paths, paths, strict=True)
         changed = [("/".join(raw), "/".join(safe)) for raw, safe in pairs if raw != safe]
-        if changed:
-            was, now = changed[0]
-            warnings.append(
-                f"{len(changed)} file names had to change: {was[:99]!r} is {now[:99]!r}"
-            )
+        was, now = changed[0]
+        warnings.append(f"{len(changed)} file names had to change: {was[:99]!r} is {now[:99]!r}")
+    if pads:
+        named = iter(paths)
+        paths = [
+            (".pad", str(length)) if index in pads else next(named)
+            for index, length in enumerate(listing.lengths)
+        ]
     return paths

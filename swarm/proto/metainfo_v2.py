@@ -41,7 +41,6 @@ def read_tree(info: dict[bytes, Any], budget: Budget) -> Listing:
         _add(listing, (*trail, text(key)), typed(node, b"", dict), budget)
     if not listing.paths:
         raise MetainfoError("there are no files", "file tree")
-    listing.check_length()
     return listing
 
 
@@ -102,7 +101,6 @@ def padded(listing: Listing, piece_length: int) -> Listing:
     made.attrs.update(dict.fromkeys(pads, "p"))
     made.links = {places[index]: link for index, link in listing.links.items()}
     made.roots = {places[index]: root for index, root in listing.roots.items()}
-    made.check_length()
     return made
 
 

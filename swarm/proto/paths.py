@@ -124,7 +124,8 @@ def _size(path: tuple[str, ...]) -> int:
 
 def _distinct(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The same paths, with a new last element where it would be another's file or folder."""
-    keys = list(map(_fold, map("/".join, paths)))
+    # All of them at once: a safe name has no line feed, and none changes what stands beside it.
+    keys = _fold("\n".join(map("/".join, paths))).split("\n")
     folders: set[str] = set()
     for folder in {path[:-1] for path in paths}:
         for depth in range(len(folder), 0, -1):

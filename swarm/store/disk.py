@@ -380,7 +380,9 @@ class Storage:
         """Files that are not there, or shorter than they should be."""
         pairs = zip(self.meta.files, self.survey().files, strict=True)
         return tuple(
-            file for file, now in pairs if not file.pad and (now is None or now.size < file.length)
+            file
+            for file, now in pairs
+            if not file.pad and file.symlink is None and (now is None or now.size < file.length)
         )
 
     def _expect(self, handler: Handler, submit: Callable[[int], None]) -> int:

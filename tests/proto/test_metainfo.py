@@ -145,9 +145,9 @@ def test_pad_files_are_tolerated():
     ]
     meta = Metainfo.parse(torrent(files=files, name="n"))
     assert [(f.path, f.pad) for f in meta.files] == [
-        (("n", ".pad", "5.1"), True),
+        (("n", ".pad", "10"), True),
         (("n", ".pad", "5"), False),
-        (("n", ".pad", "5.2"), True),
+        (("n", ".pad", "10"), True),
     ]
     assert meta.warnings == ()
 
