@@ -1,8 +1,10 @@
-# make build | demo | test | lint | rust | bench | clean. Everything lands in .venv and in ignored folders.
-# PYTHON names the interpreter to start from (3.11 or newer); PYTEST adds arguments for pytest.
+# make build | demo | test | crash | lint | rust | bench | clean. Everything lands in .venv and in ignored folders.
+# PYTHON names the interpreter to start from (3.11 or newer); PYTEST adds arguments for pytest; N is how
+# often `make crash` kills a download.
 
 PYTHON ?= python3
 PYTEST ?=
+N ?= 1000
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_ROOT_USER_ACTION := ignore
@@ -13,7 +15,7 @@ RUST := $(wildcard rust/src/*.rs rust/src/*/*.rs) rust/Cargo.toml rust/Cargo.loc
 STUBTEST := --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest-allowlist
 STUBS := swarm._bencode swarm._bits swarm._fill swarm._wire swarm._native
 
-.PHONY: build demo test lint rust bench clean
+.PHONY: build demo test crash lint rust bench clean
 
 build: .venv/installed .venv/compiled
 
@@ -49,6 +51,9 @@ demo: build
 test: build .venv/group-test
 	@sh .ci/clients
 	@$(BIN)/python -m pytest $(PYTEST)
+
+crash: build
+	@PYTHONPATH=tests:. $(BIN)/python -m crash --kills $(N) $(CRASH)
 
 lint: build .venv/group-lint rust
 	@$(BIN)/ruff check

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from .events import PeerLeft as PeerLeft
     from .events import PieceFailed as PieceFailed
     from .events import PieceVerified as PieceVerified
+    from .events import ResumeDoubted as ResumeDoubted
+    from .events import ResumeNotSaved as ResumeNotSaved
     from .events import TorrentDone as TorrentDone
     from .events import TorrentStopped as TorrentStopped
     from .events import TrackerAnswered as TrackerAnswered
@@ -74,7 +76,7 @@ _HOME = {
         ProtocolError SessionClosed SourceError StorageError SwarmError TorrentFailed TorrentRemoved
         TrackerError UnknownFile UnsafePath""",
     "events": """Event EventStream Overrun PeerAddr PeerJoined PeerLeft PieceFailed PieceVerified
-        TorrentDone TorrentStopped TrackerAnswered TrackerFailed""",
+        ResumeDoubted ResumeNotSaved TorrentDone TorrentStopped TrackerAnswered TrackerFailed""",
     "metainfo": "Metainfo",
     "proto.metainfo": "InfoHash",
     "proto.metainfo_files": "File",

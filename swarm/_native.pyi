@@ -143,12 +143,13 @@ class Storage:
     def read_cached(self, requests: bytes) -> Slot | None:
         """The same at once; None unless all of it is in the page cache and there is memory for it."""
 
-    def check(self, job: int, digests: bytes, todo: bytes) -> None:
+    def check(self, job: int, digests: bytes, todo: bytes, fresh: bool = False) -> None:
         """Hash what is on disk of the pieces in `todo` (a bitfield, MSB first). What is missing is not good.
 
         `digests` are 20 bytes a piece (version 1), or 32: version 2, the roots of the pieces' Merkle
         trees. That is a file's piece layer, or its root where it is no longer than a piece. It needs
-        the layout that `hash_files` needs; padding is not looked at.
+        the layout that `hash_files` needs; padding is not looked at. With `fresh`, what is read comes
+        from the device and not from the page cache.
         """
 
     def cancel(self, job: int) -> None:

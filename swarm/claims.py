@@ -12,7 +12,7 @@ from .engine.selection import Selection
 from .errors import StorageError
 from .proto.metainfo import Metainfo
 from .store.places import Places, Survey
-from .store.resume import Resume, ResumeFile, trusted
+from .store.resume import Resume, ResumeFile, make_folder, trusted
 
 
 class Claimed(NamedTuple):
@@ -133,7 +133,7 @@ class Claims:
         )
 
     def forget(self) -> None:
-        """Claims nothing any more, and remembers nothing."""
+        """Claims nothing any more, and remembers nothing. Raises `StorageError`."""
         with self._mutex:
             self._file.remove()
             self._remembered = bytes(Selection(self._meta)), False
@@ -150,7 +150,7 @@ class Claims:
             return
         path = self._file.path.with_suffix(".lock")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             lock = path.open("wb")
         except OSError as error:
             raise StorageError.of(error.errno or 0, str(path), 0, "lock") from error

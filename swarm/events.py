@@ -48,6 +48,20 @@ class TorrentStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeDoubted(Event):
+    """What was remembered of the torrent could not be used, for this `reason`: what is there is checked."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeNotSaved(Event):
+    """Progress could not be remembered; the torrent runs on, and it is tried again."""
+
+    error: StorageError
+
+
+@dataclass(frozen=True, slots=True)
 class PieceVerified(Event):
     """A piece is here, right, and written."""
 

@@ -16,6 +16,8 @@ from .events import (
     PeerAddr,
     PieceFailed,
     PieceVerified,
+    ResumeDoubted,
+    ResumeNotSaved,
     TorrentDone,
     TorrentStopped,
 )
@@ -231,6 +233,14 @@ class Runner:
         self._set_state("failed")
         self.session.bus.publish(TorrentStopped(self.handle, error))
         self._turns.take(self._close)
+
+    def not_saved(self, error: StorageError) -> None:
+        """Progress could not be remembered. That alone stops nothing."""
+        self.session.bus.publish(ResumeNotSaved(self.handle, error))
+
+    def doubted(self, reason: str) -> None:
+        """What was remembered could not be used."""
+        self.session.bus.publish(ResumeDoubted(self.handle, reason))
 
     async def recheck(self) -> Report:
         """Hash everything again and tell what was found; go on from there, unless it was paused.

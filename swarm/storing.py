@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from errno import ECANCELED
+from collections.abc import Callable
+from errno import ECANCELED, EWOULDBLOCK
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Storing:
         self._claims = Claims(runner.session.state_dir, runner.meta, self._places, runner.selection)
         self._finishing = Finishing(runner.meta)
         self._storage: Storage | None = None
+        self._claimed = -1  # pieces in the resume file
         self._commits = 0  # under way
         self._settled: asyncio.Future[None] | None = None
 
@@ -52,7 +54,8 @@ class Storing:
         Claimed pieces are trusted and doubtful ones hashed; all or none are if `verify` says so.
         """
         self.known = False
-        await through(asyncio.to_thread(self._claims.acquire))
+        self._claimed = -1
+        await self._acquire()
         self._storage = self._session.disk.open(
             self._meta,
             self._places,
@@ -66,16 +69,41 @@ class Storing:
         if verify is False:
             self.have.fill()
         elif verify is True:
-            await self._check(self._storage, None)
+            await self._check(self._storage, None, fresh=True)
             found = await asyncio.to_thread(look, self._meta, self._places)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
         else:
-            claimed = await asyncio.to_thread(self._claims.load)
-            self._adopt(claimed.trusted)
-            if any(claimed.doubtful):
-                await self._check(self._storage, claimed.doubtful)
+            await self._load(self._storage)
         await self._finish(self._storage)
         self.known = True
+        if not self.have.full or self._claimed != self.have.count:
+            # Before anything is written: from here on the last stop was not a clean one.
+            await self.claim(clean=False)
+
+    async def _acquire(self) -> None:
+        """Raises `StorageError` if another process has the files; without a lock file it goes on."""
+        try:
+            await through(asyncio.to_thread(self._claims.acquire))
+        except StorageError as error:
+            if error.errno == EWOULDBLOCK:
+                raise
+            self._runner.not_saved(error)
+
+    async def _load(self, storage: Storage) -> None:
+        """Believes what can be believed and hashes what cannot.
+
+        After an unclean end the device has the last word: a write-back that failed leaves pages in
+        the cache that look well, and that no later sync will ever write.
+        """
+        claimed = await asyncio.to_thread(self._claims.load)
+        if claimed.reason is not None:
+            self._runner.doubted(claimed.reason)
+        self._adopt(claimed.trusted)
+        if any(claimed.doubtful):
+            fresh = claimed.resume is not None and not claimed.resume.clean
+            await self._check(storage, claimed.doubtful, fresh=fresh)
+        elif claimed.reason is None:
+            self._claimed = self.have.count
 
     async def _finish(self, storage: Storage) -> None:
         """Gives the files that are complete their final names, if the last run did not come to it."""
@@ -84,12 +112,12 @@ class Storing:
         if complete := self._finishing.complete(parts):
             await storage.finish(complete)
 
-    async def _check(self, storage: Storage, todo: bytes | None) -> None:
+    async def _check(self, storage: Storage, todo: bytes | None, *, fresh: bool) -> None:
         def progress(done: int, total: int) -> None:
             self.checked = done / total if total else 1.0
 
         self.checked = 0.0
-        self._adopt(await storage.check(todo, progress))
+        self._adopt(await storage.check(todo, progress, fresh=fresh))
 
     def _adopt(self, good: bytes) -> None:
         found = Bits(self._meta.piece_count, good)
@@ -140,11 +168,15 @@ class Storing:
         await through(asyncio.to_thread(self._claims.remember))
 
     async def claim(self, *, clean: bool) -> None:
-        """Data first, then the claim. `clean`: nothing is written after this."""
+        """Data first, then the claim. `clean`: nothing is written after this.
+
+        Raises `StorageError` where the data could not be made durable. Where only the claim cannot be
+        saved, the torrent runs on and that is told; it is tried again.
+        """
         storage = self._storage
         if storage is None:
             return
-        pieces = bytes(self.have)
+        pieces, count = bytes(self.have), self.have.count
         await storage.sync()
         downloaded, uploaded, _ = self._runner.totals
 
@@ -152,21 +184,27 @@ class Storing:
             now = storage.survey()
             self._claims.save(pieces, now, clean=clean, uploaded=uploaded, downloaded=downloaded)
 
-        await through(asyncio.to_thread(save))
+        if await self._remember(save):
+            self._claimed = count
+
+    async def _remember(self, change: Callable[[], None]) -> bool:
+        """Changes the resume file. Whether that could be done."""
+        try:
+            await through(asyncio.to_thread(change))
+        except StorageError as error:
+            self._runner.not_saved(error)
+            return False
+        return True
 
     async def claim_regularly(self) -> None:
-        """Claims what was found at the start, then what came since, until nothing is missing."""
-        claimed = -1
+        """Claims what came since the last time, until nothing is missing."""
         try:
-            while True:
-                if self.have.count != claimed:
-                    claimed = self.have.count
-                    await self.claim(clean=False)
-                if claimed == self._meta.piece_count:
-                    return
+            while self._claimed != self._meta.piece_count:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._session.settings.resume_interval):
                         await self._runner.changed.wait()
+                if self.have.count != self._claimed:
+                    await self.claim(clean=False)
         except StorageError as error:
             self._runner.fail(error)
 

@@ -207,10 +207,11 @@ impl Files {
             let used = self
                 .take(span.file, Access::Write, false)
                 .map_err(Fault::at(span, "open"))?;
-            touched(used.place);
             let at = used.start + span.offset;
             let done = used.file.write_at(now, at);
             used.wrote(at, now.len() as u64);
+            // Not before: a sync that came in between would have taken note of it in vain.
+            touched(used.place);
             done.map_err(Fault::at(span, "write"))?;
         }
         Ok(())
@@ -240,6 +241,38 @@ impl Files {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Writes back what anybody wrote to the files of this stretch, and lets go of what is cached of it,
+    /// so that what is read next is what the device has.
+    pub(crate) fn refresh(&self, offset: u64, length: usize) -> Result<(), Fault> {
+        for span in self.layout.spans(offset, length) {
+            if self.is_pad(span.file) {
+                continue;
+            }
+            match self.take(span.file, Access::Read, false) {
+                Ok(used) => {
+                    let file = &used.file.file;
+                    let written = file.sync_data().map_err(Errno::from);
+                    written.map_err(Fault::at(span, "sync"))?;
+                    platform::let_go(file, used.start + span.offset, span.length as u64);
+                }
+                Err(NOT_FOUND) => {}
+                Err(errno) => return Err(Fault::at(span, "open")(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The places of the files of this stretch, as far as they are there.
+    pub(crate) fn places_of(&self, offset: u64, length: usize) -> Vec<usize> {
+        let spans = self.layout.spans(offset, length);
+        let files = spans
+            .map(|span| span.file)
+            .filter(|&file| !self.is_pad(file));
+        files
+            .filter_map(|file| Some(self.take(file, Access::Read, false).ok()?.place))
+            .collect()
     }
 
     /// Fills `buffers` with one unbroken stretch of the stream from `offset` on. With `cached`, fails

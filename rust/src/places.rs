@@ -228,9 +228,14 @@ impl Places {
         access: Access,
     ) -> Result<Option<File>, Errno> {
         Ok(match place.open(access, self.parts)? {
-            Found::File(file) => Some(file),
+            Found::File(found) => {
+                if access == Access::Write {
+                    self.not_synced(file); // whoever made it may not have got to that
+                }
+                Some(found)
+            }
             Found::New(made) => {
-                locked(&self.named).insert(file);
+                self.not_synced(file);
                 Some(made)
             }
             Found::Aside => None,
@@ -251,6 +256,11 @@ impl Places {
             }
         };
         files.map(letter).collect()
+    }
+
+    /// The next `sync` has to make the name of this file durable.
+    pub(crate) fn not_synced(&self, file: usize) {
+        locked(&self.named).insert(file);
     }
 
     /// Gives a file that is complete its final name, which the next `sync` makes durable. Fails
@@ -312,7 +322,9 @@ impl Places {
                     break;
                 }
                 let folder = Folder::below(&root.path, folders, Make::Nothing);
-                if let Err(errno) = folder.and_then(|folder| folder.sync()) {
+                let synced = folder.and_then(|folder| folder.sync());
+                let synced = synced.and_then(|()| if depth == 0 { root.sync() } else { Ok(()) });
+                if let Err(errno) = synced {
                     locked(&self.named).extend(&named);
                     return Err((file, errno));
                 }

@@ -20,8 +20,8 @@ mod folder;
 
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
-    Map, allocate, descriptors, holes, open_direct, punch, read_at, read_cached_at, still_there,
-    will_need, write_some_at,
+    Map, allocate, descriptors, holes, let_go, open_direct, punch, read_at, read_cached_at,
+    still_there, will_need, write_some_at,
 };
 
 /// A C error number, as Python's `errno` module names it.

@@ -82,6 +82,21 @@ impl Storage {
         }
     }
 
+    /// The next sync has to cover the files of this piece: whoever wrote it may not have got to that.
+    pub(crate) fn not_synced(&self, piece: u32) {
+        if self.files.writable {
+            let layout = &self.files.layout;
+            let start = layout.piece_offset(piece);
+            let places = self
+                .files
+                .places_of(start, layout.piece_size(piece) as usize);
+            for &place in &places {
+                self.files.places.not_synced(place);
+            }
+            locked(&self.dirt).written.extend(places);
+        }
+    }
+
     /// Writes, and remembers which files a sync has to cover.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
         self.recent.forget(offset, bytes.len());

@@ -226,12 +226,18 @@ class Storage:
         self._reads[job] = done
 
     async def check(
-        self, todo: bytes | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        todo: bytes | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> bytes:
         """Hash what is on the disk; a bitfield of the good pieces among `todo` (None: all).
 
         `progress(checked, total)` counts pieces. What is missing or short is not good; what cannot
-        be read raises `StorageError`. Cancelling the caller stops the work.
+        be read raises `StorageError`. Cancelling the caller stops the work. `fresh`: what is read
+        comes from the device, because the page cache may hold what the device never took. The next
+        sync covers what was found to be good, whoever wrote it.
         """
         count = self.meta.piece_count
         if todo is None:
@@ -259,7 +265,8 @@ class Storage:
                 else:
                     ended.set_result(None)
 
-        job = self._expect(step, lambda job: self._native.check(job, self.meta.piece_hashes, todo))
+        digests = self.meta.piece_hashes
+        job = self._expect(step, lambda job: self._native.check(job, digests, todo, fresh))
         try:
             await ended
         finally:

@@ -102,7 +102,7 @@ class ResumeFile:
         body = msgspec.msgpack.encode(resume)
         fresh = self.path.with_suffix(".new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self._write(fresh, _HEADER.pack(MAGIC, VERSION, sha1(body).digest()) + body)
             if self._foreign_version is not None:
                 kept = self.path.with_suffix(f".version{self._foreign_version}")
@@ -111,7 +111,7 @@ class ResumeFile:
             else:
                 self._keep_previous()
             os.replace(fresh, self.path)
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 fresh.unlink()
@@ -125,9 +125,12 @@ class ResumeFile:
             os.link(self.path, self._previous)
 
     def remove(self) -> None:
-        """Forget the torrent."""
+        """Forget the torrent. Raises `StorageError`."""
         for path in (self.path, self._previous, self.path.with_suffix(".new")):
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError.of(error.errno or 0, str(path), 0, "delete") from error
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
@@ -179,7 +182,16 @@ class _Unusable(Exception):
     """Why a file cannot be used."""
 
 
-def _sync_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Makes it, and those above it, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
     """Make names durable, where the system can."""
     if not hasattr(os, "O_DIRECTORY"):
         return

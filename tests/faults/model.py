@@ -49,6 +49,17 @@ class Node:
         if modified:
             self.modified = self.changed
 
+    def read(self, offset: int, size: int) -> bytes:
+        """What whoever has it not in his cache gets to see."""
+        data = self.data[offset : offset + size]
+        for page, old in self.dropped.items():
+            start = max(page * PAGE, offset)
+            end = min((page + 1) * PAGE, offset + len(data))
+            if start < end:
+                there = old.ljust(PAGE, b"\0")[start - page * PAGE : end - page * PAGE]
+                data[start - offset : end - offset] = there
+        return bytes(data)
+
     def keep(self, offset: int, length: int) -> None:
         """Remembers what the platter has of these bytes, before they are changed."""
         for page in range(offset // PAGE, (offset + length - 1) // PAGE + 1):
@@ -196,8 +207,14 @@ class Model:
         """The power goes: what was not synced is lost. Nothing is left in any cache."""
         for node in list(self._nodes()):
             node.cut(torn)
-        left = set(self._nodes())
+        left = list(self._nodes())
         self.used = sum(len(node.data) for node in left)
+        for node in left:
+            node.links = 1 if node is self.root else 0
+        for node in left:
+            node.links += node.is_folder
+            for child in node.names.values():
+                child.links += 1
 
     def _nodes(self) -> Iterator[Node]:
         """All that can be reached, by its present name or by the durable one."""

@@ -11,7 +11,6 @@ from .wire import (
     ASYNC_READ,
     ATTR,
     ATTR_VALID,
-    AUTO_INVAL_DATA,
     BIG_WRITES,
     DATA_ONLY,
     DIRENT,
@@ -20,6 +19,7 @@ from .wire import (
     FSYNC,
     INIT_IN,
     INIT_OUT,
+    KEEP_CACHE,
     MAX_PAGES,
     MAX_WRITE,
     NO_REPLACE,
@@ -35,7 +35,6 @@ from .wire import (
     U32_2,
     U32_4,
     U64,
-    UNCACHED,
     WRITE,
     WRITTEN,
     Op,
@@ -68,7 +67,7 @@ class Tree:
             Op.RENAME: self._rename,
             Op.RENAME2: self._rename,
             Op.LINK: self._link,
-            Op.OPEN: lambda r: OPENED.pack(0, UNCACHED, 0),
+            Op.OPEN: lambda r: OPENED.pack(0, KEEP_CACHE, 0),
             Op.OPENDIR: lambda r: OPENED.pack(0, 0, 0),
             Op.RELEASE: lambda r: b"",
             Op.RELEASEDIR: lambda r: b"",
@@ -101,7 +100,7 @@ class Tree:
 
     def _init(self, request: Request) -> bytes:
         _, _, readahead, flags = INIT_IN.unpack_from(request.body)
-        flags &= ASYNC_READ | BIG_WRITES | AUTO_INVAL_DATA | MAX_PAGES
+        flags &= ASYNC_READ | BIG_WRITES | MAX_PAGES
         pages = MAX_WRITE // PAGE
         return INIT_OUT.pack(7, 31, readahead, flags, 64, 48, MAX_WRITE, 1, pages, 0, 0)
 
@@ -148,7 +147,7 @@ class Tree:
 
     def _create(self, request: Request) -> bytes:
         mode = U32_4.unpack_from(request.body)[1]
-        return self._make(request, 16, mode | stat.S_IFREG) + OPENED.pack(0, UNCACHED, 0)
+        return self._make(request, 16, mode | stat.S_IFREG) + OPENED.pack(0, KEEP_CACHE, 0)
 
     def _symlink(self, request: Request) -> bytes:
         name, target = request.names(0)
@@ -180,7 +179,7 @@ class Tree:
 
     def _read(self, request: Request) -> Answer:
         _, offset, size, *_ = READ.unpack_from(request.body)
-        return bytes(self.nodes[request.node].data[offset : offset + size])
+        return self.nodes[request.node].read(offset, size)
 
     def _write(self, request: Request) -> bytes:
         _, offset, size, *_ = WRITE.unpack_from(request.body)

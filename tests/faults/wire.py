@@ -28,10 +28,10 @@ U32_4 = struct.Struct("<IIII")
 U64 = struct.Struct("<Q")
 RENAME2 = struct.Struct("<QII")
 
-ASYNC_READ, BIG_WRITES, AUTO_INVAL_DATA, MAX_PAGES = 1 << 0, 1 << 5, 1 << 12, 1 << 22
+ASYNC_READ, BIG_WRITES, MAX_PAGES = 1 << 0, 1 << 5, 1 << 22
 SET_MODE, SET_SIZE, SET_MTIME, SET_MTIME_NOW = 1 << 0, 1 << 3, 1 << 5, 1 << 8
-UNCACHED = 1 << 0 | 1 << 6
-"""Each read and write comes to us, and none waits for another: a cached page stays locked while one hangs."""
+KEEP_CACHE = 1 << 1
+"""Pages stay in the page cache when a file is opened again, as those of any local file do."""
 DATA_ONLY = 1
 NO_REPLACE = 1
 

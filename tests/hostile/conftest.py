@@ -17,7 +17,7 @@ import pytest
 
 import swarm
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent))  # before `tests`, which has a conftest, too
 
 from evil import EVIL, Answer, Evil
 

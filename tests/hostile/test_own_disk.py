@@ -55,7 +55,7 @@ async def test_pw26_nobody_is_blamed_after_a_kill_and_damage(arena: Arena) -> No
         assert await child.stdout.readline() == b"half\n"
     child.kill()
     await child.wait()
-    with (dest / "data").open("r+b") as file:
+    with (dest / "data.part").open("r+b") as file:
         for piece in range(0, payload.pieces, 3):
             file.seek(piece * payload.piece_length + 100)
             file.write(b"damaged")

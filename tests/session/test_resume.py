@@ -112,14 +112,21 @@ async def test_a_bad_resume_file_costs_a_check_only(lab, sample, tmp_path, harm)
             path.unlink()
     if harm == "folder":
         path.mkdir()
-    torrent = await reopened(lab, sample, tmp_path / "data")
-    if harm == "folder":  # nothing can be claimed, and that is said
-        async with asyncio.timeout(5):
-            with pytest.raises(swarm.TorrentFailed):
-                await torrent.wait_ratio(9)
-    else:
-        assert torrent.stats.progress == 1.0
-        assert torrent.stats.downloaded == 0
+    session = await lab.open("same")
+    async with session.events(swarm.ResumeDoubted, swarm.ResumeNotSaved) as told:
+        torrent = await session.add(sample.meta, dest=tmp_path / "data")
+        await lab.until(lambda: torrent.stats.state == "seeding")
+        event = await anext(told)
+        if harm == "folder":  # nothing can be remembered, which is told and stops nothing
+            assert isinstance(event, swarm.ResumeDoubted)
+            event = await anext(told)
+            assert isinstance(event, swarm.ResumeNotSaved)
+            assert event.error.operation == "save"
+        else:
+            assert isinstance(event, swarm.ResumeDoubted)
+            assert event.reason
+    assert torrent.stats.progress == 1.0
+    assert torrent.stats.downloaded == 0
 
 
 async def test_the_same_torrent_in_two_folders_has_two_claims(lab, sample, tmp_path):

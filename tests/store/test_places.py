@@ -197,4 +197,5 @@ print([name for _, name, *_ in done + disk.drain()])
     names = [line.split("(")[0].split()[-1] for line in said.stderr.splitlines() if "(" in line]
     assert names[0] == "renameat2"
     assert names.count("fdatasync") == 1
-    assert names.count("fsync") == 2  # of `f` and of the folder that holds it
+    # Of `f`, of the folder that holds it, and once of those above: somebody may have just made them.
+    assert names.count("fsync") == 2 + len(tmp_path.parents)

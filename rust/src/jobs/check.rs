@@ -25,6 +25,8 @@ pub(crate) struct Check {
     storage: Arc<Storage>,
     digests: Digests,
     todo: Vec<u8>,
+    /// What is read has to come from the device, not from the page cache.
+    fresh: bool,
     canceled: AtomicBool,
     zeros: OnceLock<Sums>,
     progress: Mutex<Progress>,
@@ -70,12 +72,14 @@ impl Digests {
 
 impl Check {
     /// `digests` are 20 bytes a piece (SHA-1), or 32 (the roots of the pieces' Merkle trees, which
-    /// needs an aligned layout); `todo` is a bit a piece (wire order).
+    /// needs an aligned layout); `todo` is a bit a piece (wire order). With `fresh`, what is read comes
+    /// from the device: a page that it never took may look well in the page cache.
     pub(crate) fn new(
         storage: Arc<Storage>,
         job: u64,
         digests: &[u8],
         todo: &[u8],
+        fresh: bool,
     ) -> Result<Arc<Self>, &'static str> {
         let files = &storage.files;
         let pieces = files.layout.pieces() as usize;
@@ -92,6 +96,7 @@ impl Check {
             job,
             digests,
             todo: todo.to_vec(),
+            fresh,
             canceled: AtomicBool::new(false),
             zeros: OnceLock::new(),
             progress: Mutex::default(),
@@ -185,11 +190,16 @@ impl Check {
     fn hash(&self, Unit(pieces): Unit) -> Result<Vec<u8>, Fault> {
         let files = &self.storage.files;
         let mut bits = vec![0; pieces.len().div_ceil(8)];
+        if self.fresh {
+            let start = files.layout.piece_offset(pieces.start);
+            files.refresh(start, files.layout.size(&pieces) as usize)?;
+        }
         let holes = |span: &Span| Ok::<_, Fault>(files.holes(span));
         let zeros = in_holes(&files.layout, &pieces, holes)?;
         let mut good = |piece: u32| {
             let index = (piece - pieces.start) as usize;
             bits[index / 8] |= 0x80 >> (index % 8);
+            self.storage.not_synced(piece);
         };
         let mut filled = Vec::with_capacity(pieces.len());
         for (piece, zero) in pieces.clone().zip(zeros) {

@@ -2,25 +2,40 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::Spot;
 use crate::platform::{Errno, Folder, Make, NOT_FOUND};
+use crate::workers::locked;
 
 /// The folder that a torrent was put into.
 pub(crate) struct Root {
     pub(super) path: PathBuf,
     /// It was there once: if it is gone now it is not made again (an unplugged disk).
     was_there: AtomicBool,
+    /// The folders above it, until they were synced once: somebody may have made it just now.
+    above: Mutex<Vec<PathBuf>>,
 }
 
 impl Root {
     pub(crate) fn new(path: PathBuf) -> Arc<Self> {
         Arc::new(Self {
             was_there: AtomicBool::new(path.is_dir()),
+            above: Mutex::new(path.ancestors().skip(1).map(PathBuf::from).collect()),
             path,
         })
+    }
+
+    /// Makes it durable that this folder is there.
+    pub(super) fn sync(&self) -> Result<(), Errno> {
+        let above = std::mem::take(&mut *locked(&self.above));
+        let sync = |path: &PathBuf| Folder::below(path, [], Make::Nothing)?.sync();
+        let done = above.iter().try_for_each(sync);
+        if done.is_err() {
+            *locked(&self.above) = above;
+        }
+        done
     }
 }
 

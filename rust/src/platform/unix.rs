@@ -113,6 +113,20 @@ pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
     Vec::new()
 }
 
+/// Drops the pages around these bytes from the page cache, if they are clean.
+#[cfg(target_os = "linux")]
+pub(crate) fn let_go(file: &File, offset: u64, length: u64) {
+    const PAGE: u64 = 4096;
+    let start = offset / PAGE * PAGE; // pages that are touched in part only would stay
+    let length = (offset + length).next_multiple_of(PAGE) - start;
+    let length = std::num::NonZeroU64::new(length);
+    let _ = rustix::fs::fadvise(file, start, length, rustix::fs::Advice::DontNeed);
+}
+
+/// Other systems cannot be told to.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn let_go(_: &File, _: u64, _: u64) {}
+
 /// Writes `bytes` at `offset`, perhaps not all of them but at least one; interruptions are looped.
 pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
     loop {

@@ -45,6 +45,9 @@ pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
     Vec::new()
 }
 
+/// Windows cannot be told to.
+pub(crate) fn let_go(_: &File, _: u64, _: u64) {}
+
 /// Writes `bytes` at `offset`, perhaps not all of them but at least one.
 pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
     match file.seek_write(bytes, offset)? {

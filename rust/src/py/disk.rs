@@ -197,9 +197,10 @@ impl PyStorage {
     }
 
     /// Hashes what is on the disk of the pieces in `todo`.
-    fn check(&self, job: u64, digests: &[u8], todo: &[u8]) -> PyResult<()> {
+    #[pyo3(signature = (job, digests, todo, fresh=false))]
+    fn check(&self, job: u64, digests: &[u8], todo: &[u8], fresh: bool) -> PyResult<()> {
         self.open_for_jobs()?;
-        let check = Check::new(Arc::clone(&self.0), job, digests, todo);
+        let check = Check::new(Arc::clone(&self.0), job, digests, todo, fresh);
         let check = check.map_err(PyValueError::new_err)?;
         self.0.engine.check(check).map_err(|Closed| closed())
     }
