@@ -239,8 +239,8 @@ def hash_files(
     alone: each file has to start with a piece, and pieces are a power of two, 16 KiB or more
     (ValueError otherwise). Padding counts in version 1 only.
 
-    Releases the GIL. Raises an OSError that names the file: one that cannot be read, or changed
-    while it was read.
+    Releases the GIL. Raises an OSError that names the file: one that cannot be read, or is not as
+    long as given. A change that leaves the length alone is not noticed.
     """
 
 def hash_many(algorithm: str, messages: Sequence[bytes], kernel: str | None = None) -> list[bytes]:

@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::SystemTime;
 
 use crate::files::WORTHWHILE;
 use crate::hash::merkle::{self, file_root};
@@ -62,11 +61,11 @@ pub(crate) struct Create {
     trouble: Mutex<Option<Trouble>>,
 }
 
-/// A file as one thread sees it while it reads on.
+/// A file that a thread reads on. Whether it is still as it was is for those to find out who know how
+/// it was before: this only sees that it is as long as they say.
 struct Open {
     index: usize,
     file: File,
-    before: Option<SystemTime>,
 }
 
 impl Create {
@@ -163,7 +162,7 @@ impl Create {
                 .next
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
             let Ok(first) = claimed else {
-                return open.iter().try_for_each(|open| self.unchanged(open));
+                return Ok(());
             };
             self.check_canceled()?;
             let claimed = first as u32..(first + unit).min(pieces) as u32;
@@ -256,10 +255,8 @@ impl Create {
         let place = match open.iter().position(|open| open.index == index) {
             Some(place) => place,
             None => {
-                if open.len() == OPEN_FILES
-                    && let Some(last) = open.pop_front()
-                {
-                    self.unchanged(&last)?;
+                if open.len() == OPEN_FILES {
+                    open.pop_front();
                 }
                 open.push_back(self.open(index)?);
                 open.len() - 1
@@ -275,27 +272,7 @@ impl Create {
         if found.len() != self.layout.file_length(index) {
             return Err(self.changed(index));
         }
-        Ok(Open {
-            index,
-            file,
-            before: found.modified().ok(),
-        })
-    }
-
-    /// Is the file still as long and as old as when this thread opened it?
-    fn unchanged(&self, open: &Open) -> Result<(), Trouble> {
-        let found = open
-            .file
-            .metadata()
-            .map_err(|error| self.trouble(open.index, error.into()))?;
-        let same = found.len() == self.layout.file_length(open.index)
-            && found.modified().ok() == open.before
-            && platform::still_there(&open.file).is_ok();
-        if same {
-            Ok(())
-        } else {
-            Err(self.changed(open.index))
-        }
+        Ok(Open { index, file })
     }
 
     fn trouble(&self, index: usize, errno: Errno) -> Trouble {

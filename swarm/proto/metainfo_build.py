@@ -7,6 +7,7 @@ info-hash, wherever that makes hybrids which its own rules accept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 from swarm.errors import MetainfoError
@@ -33,7 +34,7 @@ def arrange(entries: Iterable[Entry], piece_length: int, version: Version) -> li
     that ends inside of one is padded, the last one too (as libtorrent and the reference have it),
     but not a file that is alone. Version 1 has no pads.
     """
-    files = sorted(entries, key=lambda entry: [part.encode() for part in entry.path])
+    files = sorted(entries, key=attrgetter("path"))  # text sorts as its UTF-8 does
     if version == "v1" or len(files) == 1:
         return files
     padded = []
@@ -74,6 +75,8 @@ def _v1(entry: Entry) -> dict[str, Any]:
 
 def _said(entry: Entry) -> dict[str, Any]:
     """The attributes: a symlink is executable to those who look at it on most systems."""
+    if not entry.attr and entry.symlink is None:  # as most are
+        return {}
     attr = "".join(letter for letter in "phxl" if letter in entry.attr)
     if entry.symlink is not None:
         return {"attr": "xl", "symlink path": entry.symlink}

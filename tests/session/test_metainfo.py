@@ -244,6 +244,34 @@ async def test_a_file_that_changes_meanwhile_is_named(tmp_path, monkeypatch, wha
     assert caught.value.source == str(victim)
 
 
+@pytest.mark.parametrize("what", ["touched", "replaced", "removed"])
+async def test_a_file_that_changes_after_it_was_read_is_named(tmp_path, what):
+    """A torrent tells of one moment: the first file changes while 4 GiB of others are read."""
+    root = tmp_path / "root"
+    root.mkdir()
+    victim = root / "a"
+    victim.write_bytes(b"a" * 1000)
+    (root / "b").write_bytes(b"x" * 16 * MIB)
+    for at in range(1 << 8):
+        os.link(root / "b", root / f"b{at}")
+
+    def progress(done: int, total: int) -> None:
+        if victim.exists() and victim.stat().st_mtime:
+            match what:
+                case "touched":
+                    os.utime(victim, (0, 0))
+                case "replaced":
+                    (tmp_path / "other").write_bytes(b"a" * 1000)
+                    os.utime(tmp_path / "other", (0, 0))
+                    (tmp_path / "other").replace(victim)
+                case "removed":
+                    victim.unlink()
+
+    with pytest.raises(swarm.SourceError, match="changed while it was read") as caught:
+        await swarm.Metainfo.create(root, progress=progress)
+    assert caught.value.source == str(victim)
+
+
 async def test_pr08_an_exception_in_progress_ends_the_making(tmp_path):
     path = tmp_path / "big"  # of 16 GiB: many names of one file
     path.mkdir()
