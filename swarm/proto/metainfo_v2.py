@@ -128,11 +128,12 @@ def agreed(v1: Listing, v2: Listing, piece_length: int) -> Listing:
 
 
 def _facts(listing: Listing) -> Iterator[Any]:
-    """What both halves say of each file that is no pad."""
+    """What both halves must say of each file that is no pad: not whether it is hidden or executable,
+    which some write into one half only."""
     pads = listing.pads
     for index, (path, length) in enumerate(zip(listing.paths, listing.lengths, strict=True)):
         if index not in pads:
-            yield path, length, listing.attrs.get(index), listing.links.get(index)
+            yield path, length, listing.links.get(index)
 
 
 def read_layers(root: dict[bytes, Any], listing: Listing, piece_length: int) -> dict[bytes, bytes]:

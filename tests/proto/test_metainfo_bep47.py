@@ -74,6 +74,9 @@ GOOD_LINKS = {
     "another link": ("last", ("n", "last")),
     "a name that had to change": ("d/con/../x", ("n", "d", "_con", "_", "x")),
     "its folder": ("d/con", ("n", "d", "_con")),
+    "through a link": ("last/b", ("n", "d", "b")),
+    "through links": ("over/../x", ("n", "d", "_con", "_", "x")),
+    "a folder through a link": ("last/con", ("n", "d", "_con")),
 }
 BAD_LINKS = {
     "up": "..",
@@ -86,7 +89,10 @@ BAD_LINKS = {
     "not there": "nowhere",
     "not there, in a folder": "d/nowhere",
     "below a file": "a/b",
-    "through a link": "last/b",
+    "nothing through a link": "last/nowhere",
+    "up through a link": "last/../a",
+    "through itself": "here/link/x",
+    "through a loop": "loop/1/x",
     "itself": "here/link",
     "its own folder": "here",
     "a pad file": ".pad/1",
@@ -103,6 +109,7 @@ def with_link(target):
         file("e/f/g"),
         link("here/link", target),
         link("last", "d"),
+        link("over", "last/con"),
         link("loop/1", "loop/2"),
         link("loop/2", "loop/1"),
         file(".pad/1", 1, attr="p"),
@@ -136,6 +143,24 @@ def test_fn12_a_file_through_a_symlink():
     ]
 
 
+def test_the_links_of_a_framework():
+    """In the words of old clients too, which say a link from its own folder."""
+    for current in ("Versions/A", "A"):
+        files = [
+            link("Headers", "Versions/Current/Headers"),
+            link("Lib", "Versions/Current/Lib"),
+            file("Versions/A/Headers/lib.h"),
+            file("Versions/A/Lib", attr="x"),
+            link("Versions/Current", current),
+        ]
+        links = [f.symlink for f in Metainfo.parse(v1(*files)).files if f.symlink]
+        assert links == [
+            ("n", "Versions", "A", "Headers"),
+            ("n", "Versions", "A", "Lib"),
+            ("n", "Versions", "A"),
+        ]
+
+
 def test_fn12_chains_of_symlinks():
     def chain(length):
         links = [link(f"l{at}", f"l{at + 1}") for at in range(length)]
@@ -150,6 +175,20 @@ def test_fn12_a_hundred_thousand_symlinks_take_no_time():
     began = time.process_time()
     Metainfo.parse(v1(*links, file("l50000")))
     assert time.process_time() - began < 10  # about one, where nothing else runs
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_fn12_many_links_through_links_take_no_time(through):
+    """Each of them through as many as there are, at the end of a path as long as there may be."""
+    deep = ["d"] * 98
+    links = [
+        link("/".join([*deep, f"l{at}"]), "/".join([*deep, f"l{at + 1}", "x" if through else ""]))
+        for at in range(10_000)
+    ]
+    began = time.process_time()
+    meta = Metainfo.parse(v1(*links, file("a")))
+    assert time.process_time() - began < 10  # about one, where nothing else runs
+    assert len(meta.files) == 1
 
 
 def test_a_symlink_has_no_bytes_whatever_it_says():
