@@ -131,6 +131,12 @@ class Storage:
         are still queued fail with it, and the piece starts again from offset 0.
         """
 
+    def align(self, slot: Slot, piece: int, offset: int) -> None:
+        """Say which bytes of a piece `slot` is going to hold, before anything is put into it.
+
+        What is a page of a file is then a page in memory, which direct writes need.
+        """
+
     def forget(self, piece: int) -> None:
         """Drop a half-hashed piece (it starts again from offset 0)."""
 

@@ -351,6 +351,9 @@ class Runner:
     def checkout(self, size: int) -> Any | None:
         return self.session.pool.checkout(size)
 
+    def align(self, slot: Any, piece: int, offset: int) -> None:
+        self.storing.align(slot, piece, offset)
+
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
         self.storing.commit(piece, offset, slot, length, last)
 

@@ -210,6 +210,11 @@ class Storing:
 
     # ------------------------------------------------------------ data
 
+    def align(self, slot: Any, piece: int, offset: int) -> None:
+        """What a slot is going to hold."""
+        if self._storage is not None:
+            self._storage.align(slot, piece, offset)
+
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
         """Hash and write a part of a piece; the runner is told the verdict."""
         assert self._storage is not None

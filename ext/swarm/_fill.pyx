@@ -57,6 +57,11 @@ cdef class Fill:
         return self.attached < self.parts
 
     @property
+    def next_offset(self):
+        """Where in the piece the next part begins that wants a slot."""
+        return self.attached * self.part_size
+
+    @property
     def slot_size(self):
         """Bytes of the next part that wants a slot."""
         return min(self.part_size, self.length - self.attached * self.part_size)

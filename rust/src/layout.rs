@@ -61,6 +61,13 @@ impl Layout {
         self.ends[file] - self.file_offset(file)
     }
 
+    /// How far a slot should begin behind the start of a page, so that what is a page of a file is one
+    /// in memory, too: for that file to which most of the `length` bytes at `offset` belong.
+    pub(crate) fn shift(&self, offset: u64, length: usize) -> u64 {
+        let longest = self.spans(offset, length).max_by_key(|span| span.length);
+        longest.map_or(0, |span| offset.wrapping_sub(self.file_offset(span.file)))
+    }
+
     /// Where a piece starts in the stream.
     pub(crate) fn piece_offset(&self, piece: u32) -> u64 {
         u64::from(piece) * u64::from(self.piece_length)
@@ -169,6 +176,17 @@ mod tests {
                 assert_eq!(got, map[start..end]);
             }
         }
+    }
+
+    #[test]
+    fn a_slot_is_shifted_for_its_longest_file() {
+        let layout = Layout::new([5000, 100, 9000].into_iter(), 8192).unwrap();
+        assert_eq!(layout.shift(0, 4000), 0);
+        assert_eq!(layout.shift(1, 4000), 1);
+        // Ten bytes of the first file, the second, and the third from its start on.
+        assert_eq!(layout.shift(4990, 8192) % 4096, 4096 - 110);
+        assert_eq!(layout.shift(8192, 4000), 8192 - 5100);
+        assert_eq!(layout.shift(14_100, 1), 0);
     }
 
     #[test]

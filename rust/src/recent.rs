@@ -12,6 +12,8 @@ use crate::workers::locked;
 /// The memory of a slot, and how many of its bytes count.
 pub(crate) struct Trace {
     pub(crate) memory: Weak<Map>,
+    /// Where in it they begin.
+    pub(crate) start: usize,
     pub(crate) length: usize,
 }
 
@@ -80,6 +82,6 @@ impl Recent {
         if skip.checked_add(length)? > trace.length {
             return None;
         }
-        Some((trace.memory.upgrade()?, skip))
+        Some((trace.memory.upgrade()?, trace.start + skip))
     }
 }

@@ -4,6 +4,7 @@
 //! committed (or the other way round for a read), then nobody until it is back in the pool.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::platform::Map;
@@ -39,6 +40,8 @@ struct Books {
 /// A buffer of `len` bytes. Dropping it returns it to its pool, which it keeps alive.
 pub(crate) struct Slot {
     map: Option<Arc<Map>>,
+    /// Where in its memory it begins, below a page.
+    shift: AtomicUsize,
     len: usize,
     pool: Arc<Pool>,
 }
@@ -87,7 +90,8 @@ impl Pool {
             Some(map) => map,
             None => {
                 books.make_room(class, self.bound());
-                let map = Map::new(class).ok_or(NoMemory)?;
+                // One more page, so that the slot can begin anywhere in the first one.
+                let map = Map::new(class + PAGE).ok_or(NoMemory)?;
                 books.mapped += class;
                 map
             }
@@ -96,6 +100,7 @@ impl Pool {
         books.peak = books.peak.max(in_use);
         Ok(Some(Slot {
             map: Some(Arc::new(map)),
+            shift: AtomicUsize::new(0),
             len: size,
             pool: Arc::clone(self),
         }))
@@ -107,12 +112,13 @@ impl Pool {
     }
 
     fn give_back(&self, map: Arc<Map>, len: usize) {
+        let class = map.size() - PAGE;
         let mut books = locked(&self.books);
         books.in_use -= len;
         if books.mapped > self.bound() {
-            books.mapped -= map.size();
+            books.mapped -= class;
         } else {
-            books.idle.entry(map.size()).or_default().push_back(map);
+            books.idle.entry(class).or_default().push_back(map);
         }
         drop(books);
         if let Some(call) = self.freed.get() {
@@ -156,13 +162,24 @@ impl Slot {
     }
 
     pub(crate) fn start(&self) -> *mut u8 {
-        (self.map.as_ref()).map_or(std::ptr::null_mut(), |map| map.start())
+        let shift = self.shift.load(Ordering::Relaxed);
+        // SAFETY: below a page, and the memory is larger than the slot by one.
+        let start = |map: &Arc<Map>| unsafe { map.start().add(shift) };
+        self.map.as_ref().map_or(std::ptr::null_mut(), start)
+    }
+
+    /// Lets the slot begin so many bytes behind the start of a page: those of them that are to be a
+    /// page of a file shall be a page here. For a slot that nobody has looked at yet.
+    pub(crate) fn shift(&self, bytes: u64) {
+        let shift = (bytes % PAGE as u64) as usize;
+        self.shift.store(shift, Ordering::Relaxed);
     }
 
     /// Where its first `length` bytes are, for as long as nobody else gets the memory.
     pub(crate) fn trace(&self, length: usize) -> Trace {
         Trace {
             memory: (self.map.as_ref()).map_or_else(Default::default, Arc::downgrade),
+            start: self.shift.load(Ordering::Relaxed),
             length,
         }
     }
@@ -172,7 +189,8 @@ impl Slot {
     /// # Safety
     /// Nobody writes to the slot while the result lives.
     pub(crate) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: the mapping is at least `len` long, zeroed when made, and lives as long as self.
+        // SAFETY: `len` bytes from the start on lie within the mapping, which was zeroed when it was
+        // made, and lives as long as self.
         unsafe { std::slice::from_raw_parts(self.start(), self.len) }
     }
 
@@ -196,7 +214,7 @@ impl Drop for Slot {
 fn size_class(size: usize) -> Option<usize> {
     let step = (size.checked_next_power_of_two()? / 8).max(PAGE);
     let class = size.max(1).checked_next_multiple_of(step)?;
-    (class <= isize::MAX as usize).then_some(class)
+    (class < isize::MAX as usize - PAGE).then_some(class)
 }
 
 #[cfg(test)]
@@ -236,6 +254,18 @@ mod tests {
         assert_eq!(locked(&pool.books).mapped, 10 * PAGE);
         drop(checkout(&pool, 16 * PAGE));
         assert!(locked(&pool.books).mapped <= 10 * PAGE);
+    }
+
+    #[test]
+    fn a_slot_begins_where_it_is_told_to() {
+        let pool = Pool::new(8 * PAGE, true);
+        let mut slot = checkout(&pool, 2 * PAGE).unwrap();
+        slot.shift(5 * PAGE as u64 + 4095);
+        assert_eq!(slot.start() as usize % PAGE, 4095);
+        slot.bytes_mut().fill(7);
+        drop(slot);
+        let slot = checkout(&pool, 2 * PAGE).unwrap();
+        assert_eq!(slot.start() as usize % PAGE, 0);
     }
 
     #[test]

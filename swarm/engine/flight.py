@@ -35,6 +35,9 @@ class Buffers(Protocol):
     def checkout(self, size: int) -> Any | None:
         """A writable buffer of `size` bytes, or None at the high-water mark."""
 
+    def align(self, slot: Any, piece: int, offset: int) -> None:
+        """What a fresh slot is going to hold: the piece from `offset` on."""
+
     def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
         """A part of a piece is complete: hash and write it."""
 
@@ -115,6 +118,7 @@ class Flight:
         if slot is None:
             self.starving[peer.key] = peer
             return False
+        self._buffers.align(slot, fill.piece, fill.next_offset)
         fill.attach(slot)
         return True
 
@@ -157,6 +161,7 @@ class Flight:
         if piece is None:
             return None
         fill = Fill(piece, self._size(piece), self._part_size)
+        self._buffers.align(slot, piece, 0)
         fill.attach(slot)
         fill.exclusive = peer.parole
         self.fills[piece] = fill

@@ -170,6 +170,13 @@ class Storage:
         self._busy = 0
         self._idle: asyncio.Future[None] | None = None
 
+    def align(self, slot: Slot, piece: int, offset: int) -> None:
+        """Say what `slot` is going to hold, before anything is put into it: the piece from `offset` on.
+
+        So what is to be a page of a file can be one in memory, and be written from there.
+        """
+        self._native.align(slot, piece, offset)
+
     def commit(
         self,
         piece: int,

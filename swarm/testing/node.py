@@ -306,6 +306,9 @@ class Node:
 
     # ------------------------------------------------------------ what the engine asks for (Host)
 
+    def align(self, slot: Slot, piece: int, offset: int) -> None:
+        """There are no files here that a slot could lie like."""
+
     def checkout(self, size: int) -> Slot | None:
         return self.pool.checkout(size)
 

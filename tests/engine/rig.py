@@ -45,6 +45,7 @@ class Rig:
         self.pool = Pool(self.settings.memory)
         self.dirty: list[Wire] = []
         self.committed: list[tuple[int, int, int, bool]] = []
+        self.aligned: list[tuple[int, int]] = []
         self.closed: list[tuple[Peer, str]] = []
         self.served: list[Peer] = []
         self.good: list[int] = []
@@ -66,6 +67,9 @@ class Rig:
 
     def checkout(self, size: int) -> object | None:
         return self.pool.checkout(size)
+
+    def align(self, slot: object, piece: int, offset: int) -> None:
+        self.aligned.append((piece, offset))
 
     def commit(self, piece: int, offset: int, slot: object, length: int, last: bool) -> None:
         self.committed.append((piece, offset, length, last))

@@ -26,6 +26,7 @@ class Desk:
         self.picker = Picker(self.have)
         self.pool = Pool(memory)
         self.parts: list[tuple[int, int, int, bool]] = []
+        self.aligned: list[tuple[int, int]] = []
         self.slots: list[object] = []
         self.forgotten: list[int] = []
         self.peers: list[Peer] = []
@@ -35,6 +36,9 @@ class Desk:
 
     def checkout(self, size: int) -> object | None:
         return self.pool.checkout(size)
+
+    def align(self, slot: object, piece: int, offset: int) -> None:
+        self.aligned.append((piece, offset))
 
     def commit(self, piece: int, offset: int, slot: object, length: int, last: bool) -> None:
         self.parts.append((piece, offset, length, last))

@@ -74,7 +74,7 @@ def test_shapes_that_are_none(shape: tuple[int, int]) -> None:
 
 def test_slots_are_checked() -> None:
     fill = Fill(0, 40000, 32768)
-    assert fill.slot_size == 32768
+    assert (fill.next_offset, fill.slot_size) == (0, 32768)
     small, late = bytearray(32767), bytearray(7232)
     with pytest.raises(ValueError, match="too small"):
         fill.attach(small)
@@ -86,7 +86,7 @@ def test_slots_are_checked() -> None:
     assert fill.wants_slot
     assert not fill.has_free
     fill.attach(small)
-    assert fill.slot_size == 7232
+    assert (fill.next_offset, fill.slot_size) == (32768, 7232)
     fill.attach(late)
     assert not fill.wants_slot
     assert fill.has_free

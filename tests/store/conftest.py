@@ -63,6 +63,7 @@ class Committer:
         verdict: asyncio.Future[Verdict | StorageError] = asyncio.get_running_loop().create_future()
         slot = self.pool.checkout(len(data))
         assert slot is not None
+        storage.align(slot, piece, offset)
         memoryview(slot)[:] = data
         storage.commit(piece, offset, slot, len(data), digest, verdict.set_result)
         return await verdict

@@ -174,6 +174,13 @@ impl PyStorage {
         })
     }
 
+    /// Says which bytes of a piece a slot is going to hold, before anybody looks at it.
+    fn align(&self, slot: &Bound<'_, PySlot>, piece: u32, offset: u32) {
+        let (layout, slot) = (&self.0.files.layout, &slot.get().0);
+        let offset = layout.piece_offset(piece) + u64::from(offset);
+        slot.shift(layout.shift(offset, slot.len()));
+    }
+
     /// Drops a half-hashed piece (it starts again from offset 0).
     fn forget(&self, piece: u32) {
         self.0.forget(piece);
