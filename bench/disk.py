@@ -89,8 +89,8 @@ class Writer:
         content = os.urandom(self.part)
         self.slots: list[Slot] = []
         while (slot := pool.checkout(self.part)) is not None:
-            memoryview(slot)[:] = content
             self.slots.append(slot)
+        self.content = content
         self.digest = hashlib.sha1(content * self.parts).digest()
         self.order = random.Random(1).sample(range(self.count), self.count)
 
@@ -104,6 +104,12 @@ class Writer:
                 storage.commit(job, piece, part * self.part, slot, self.part, last)
                 job += 1
                 yield
+
+    def fill(self, storage: Storage) -> None:
+        """Fills the slots, which lie like the first large file."""
+        for slot in self.slots:
+            storage.align(slot, 0, 0)
+            memoryview(slot)[:] = self.content
 
     def write(self, disk: Disk, storage: Storage) -> None:
         free, owner = list(self.slots), dict[int, Slot]()
@@ -192,6 +198,7 @@ def main() -> None:
                         disk = Disk(args.threads, 16 * MIB, direct)
                         layout = split(total, files, args.skew)
                         storage = disk.open(folder, layout, kib * KIB, True)
+                        writer.fill(storage)
                         with figure(*words, "write"):
                             writer.write(disk, storage)
                         with figure(*words, "sync"):

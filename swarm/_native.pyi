@@ -71,7 +71,7 @@ class Disk:
     """Threads that hash, read and write. With `threads=0` the jobs run inside `drain`.
 
     `direct` says when whole pages are written past the page cache: "auto" where the file system offers
-    it and the stretch is 256 KiB or more, "always" wherever it works, "never". `sparse` files get their
+    it and the stretch is 192 KiB or more, "always" wherever it works, "never". `sparse` files get their
     full length when they are first written.
     """
 

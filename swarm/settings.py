@@ -31,7 +31,7 @@ class Settings:
     """Threads that hash, read and write. They never hold the GIL."""
     direct: Direct = "auto"
     """Write pieces past the page cache: "auto" where the file system says that it can and the stretch is
-    256 KiB or more, which costs half the CPU and leaves other programs their cache; "always" wherever
+    192 KiB or more, which costs half the CPU and leaves other programs their cache; "always" wherever
     it works at all; "never"."""
     allocation: Allocation = "sparse"
     """"none": files grow as they are written. "sparse": they have their full length from the first write

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::platform::{self, Errno};
 
 const PAGE: usize = 4096;
-/// Bytes in one stretch from which on a direct write costs less than a copy into the page cache.
-const WORTHWHILE: usize = 256 << 10;
+/// Bytes in one stretch from which on a direct write costs less than a copy into the page cache: a
+/// piece of 256 KiB without the pages that it shares.
+const WORTHWHILE: usize = 192 << 10;
 
 /// When writes pass the page cache by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
