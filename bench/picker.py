@@ -100,6 +100,32 @@ def main() -> None:
     show("pick from a peer with 30 pieces", picks(scattered(n, 30, rng), 29), "<= 10 us")
     show("interesting, a peer with half", per_call([lambda: picker.interesting(half[1])] * 99))
 
+    chosen = bytearray(b"\3" * n)  # as of ten files: one urgent, one skipped
+    chosen[n // 10 : n // 5] = b"\5" * (n // 5 - n // 10)
+    chosen[n // 2 : n // 2 + n // 10] = bytes(n // 10)
+    plain, ranks = bytes([3]) * n, bytes(chosen)
+
+    def arranged(ranks: bytes, *, sequential: bool = False) -> float:
+        started = CPU()
+        picker.arrange(ranks, sequential=sequential)
+        return CPU() - started
+
+    arranged(plain)
+    show(
+        "another choice, a fifth of the pieces",
+        statistics.median(map(arranged, [ranks, plain] * 4)),
+    )
+    arranged(ranks)
+    show("pick from a seed, some urgent", picks(seed), "<= 10 us")
+    show("pick from a peer with half, some urgent", picks(half[0]), "<= 10 us")
+    apart = bytearray(b"\3\5" * (n // 2) + b"\3" * (n % 2))  # the urgent are all elsewhere
+    evens = Bits(n, (int("10" * 32, 2).to_bytes(8, "big") * (n // 64 + 1))[: n // 8 + (n % 8 > 0)])
+    arranged(bytes(apart))
+    show("pick from a peer that has nothing urgent", picks(evens), "<= 10 us")
+    arranged(ranks, sequential=True)
+    show("pick in order, from a peer with half", picks(half[0]), "<= 10 us")
+    arranged(plain)
+
     worst = Rarity(n)
     worst.want_missing(Bits(n))
     deep = Bits(n)

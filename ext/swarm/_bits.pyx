@@ -622,6 +622,8 @@ cdef class Rarity:
             while left:
                 first = (s * 64 + lowest(left)) * BLOCK_WORDS
                 left &= left - 1
+                if not meet(ours + first, theirs + first):
+                    continue
                 for w in range(first, first + BLOCK_WORDS):
                     word = ours[w] & theirs[w]
                     while word:
@@ -649,13 +651,14 @@ cdef class Rarity:
         cdef bint graded = self.sizes[rank] != self.wanted.count  # or a class is of this rank anyway
         while cls < CLASSES - 1 and self.sizes[cls] == 0:
             cls += 1
-        piece = self._scan(cls, rank if graded else cls, bits, seed)  # mostly there is one
-        if piece >= 0:
-            return piece
+        if not graded:
+            piece = self._scan(cls, cls, bits, seed)  # mostly there is one
+            if piece >= 0:
+                return piece
         piece = self._compare(rank, bits, seed)  # or they have little in common
         if piece > -2:
             return piece
-        for cls in range(cls + 1, CLASSES):
+        for cls in range(cls if graded else cls + 1, CLASSES):
             if self.sizes[cls]:
                 piece = self._scan(cls, rank if graded else cls, bits, seed)
                 if piece >= 0:
