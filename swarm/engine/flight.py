@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from heapq import nsmallest
+from itertools import islice
 from typing import Any, Protocol
 
 from swarm._bits import Bits
@@ -23,8 +23,8 @@ PART_SIZE = 1 << 20
 """A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
 MOST_UNPROVEN = 2
 """Pieces that a peer may have under way alone before the first one of it was right."""
-HEADS = 4
-"""In order, the first pieces under way that are looked after before something new is begun."""
+OLDEST = 8
+"""Pieces under way of which some may need help, before something is begun that comes after them."""
 LATE = 2.0
 """Blocks that are due within this many seconds stay with whom they were asked from: they may be sent."""
 
@@ -138,9 +138,11 @@ class Flight:
         return None
 
     def _outdone(self, fill: Fill, peer: Peer) -> bool:
-        """Whether this peer could fetch a new piece that is more urgent."""
-        picker = self.picker
-        return picker.graded and picker.best(self._offered(peer.wire)) > picker.rank(fill.piece)
+        """Whether this peer could begin a piece that is to come before this one."""
+        if not self.picker.ordered:
+            return False
+        new = self.picker.foremost(self._offered(peer.wire))
+        return new is not None and self.picker.precedes(new, fill.piece)
 
     def _has_work(self, fill: Fill, peer: Peer) -> bool:
         return fill.has_free or (fill.wants_slot and self._attach(fill, peer))
@@ -185,20 +187,19 @@ class Flight:
         return self._buffers.checkout(self._part_size)
 
     def _hasten(self, peer: Peer) -> Fill | None:
-        """What should not wait for this peer to begin something new, and is in slow hands.
+        """What is to come before anything that this peer could begin, and is in slow hands.
 
-        That is what is more urgent than anything new: an end game of its own. In order it is also the
-        first pieces under way, behind which all others are of no use yet.
+        So what is urgent has an end game of its own, and when pieces come in order, no slow peer keeps
+        a hole open behind which everything else is of no use yet.
         """
         picker = self.picker
-        if peer.snubbed or not self.fills or not (picker.graded or picker.sequential):
+        if not picker.ordered or not self.fills or peer.snubbed:
             return None
-        best = picker.best(self._offered(peer.wire))
-        urgent = [fill for fill in self.fills.values() if picker.rank(fill.piece) > best]
-        if not urgent and picker.sequential:
-            heads = nsmallest(HEADS, self.fills)
-            urgent = [self.fills[piece] for piece in heads if picker.rank(piece) == best]
-        late = [fill for fill in urgent if self._rest(fill) > self._mine(peer, fill)]
+        new = picker.foremost(self._offered(peer.wire))
+        if new is None:
+            return None
+        before = (piece for piece in islice(self.fills, OLDEST) if picker.precedes(piece, new))
+        late = [fill for piece in before if self._is_late(fill := self.fills[piece], peer)]
         return self._help(peer, late) or self._take_over(peer, late)
 
     def _rescue(self, peer: Peer) -> Fill | None:
@@ -247,11 +248,14 @@ class Flight:
         work = (peer.wire.outstanding + fill.missing) * BLOCK_SIZE
         return LATE + (peer.eta(work) if peer.pace else PATIENCE)
 
-    def _rest(self, fill: Fill) -> float:
-        """In how many seconds its peers are through with all of it, if nobody helps."""
-        pace = sum(wire.owner.pace for wire in fill.wires)
-        alone = fill.missing * BLOCK_SIZE / pace if pace else PATIENCE
-        return max(alone, self._due(fill))
+    def _is_late(self, fill: Fill, peer: Peer) -> bool:
+        """Whether this peer can do much for it, which others fetch now."""
+        holders: list[Peer] = [wire.owner for wire in fill.wires]
+        mine = self._mine(peer, fill)
+        if not fill.has_free and not fill.wants_slot:  # there is only what was asked of somebody
+            return min((holder.due for holder in holders), default=0.0) >= 3 * mine
+        pace = sum(holder.pace for holder in holders)
+        return (fill.missing * BLOCK_SIZE / pace if pace else PATIENCE) > mine
 
     @staticmethod
     def _due(fill: Fill) -> float:

@@ -77,11 +77,17 @@ class Picker:
         """Whether any offered piece is wanted and not verified yet (it may be assigned)."""
         return offered.offers(self.missing)
 
-    def rank(self, piece: int) -> int:
-        """How urgent this piece is; 0 if it is not wanted."""
-        return self.rarity.rank(piece)
+    @property
+    def ordered(self) -> bool:
+        """Whether some pieces are to come before others, however rare they are."""
+        return self.graded or self.sequential
 
-    def best(self, offered: Bits) -> int:
-        """The rank of what `pick` would assign; 0 for nothing."""
+    def foremost(self, offered: Bits) -> int | None:
+        """The free piece that comes before all others of those offered (`precedes`)."""
         piece = self.rarity.first(offered)
-        return self.rarity.rank(piece) if piece >= 0 else 0
+        return piece if piece >= 0 else None
+
+    def precedes(self, piece: int, other: int) -> bool:
+        """Whether a piece comes before another: it is more urgent, or earlier when in order."""
+        more = self.rarity.rank(piece) - self.rarity.rank(other)
+        return more > 0 or (not more and self.sequential and piece < other)

@@ -143,7 +143,7 @@ def test_against_a_slow_model(n: int, seed: int, data: st.DataObject) -> None:
             peer = rng.choice(peers)
             free = {p for p in range(n) if peer[p] and ranks[p]} - have - assigned
             best = max((ranks[p] for p in free), default=0)
-            assert picker.best(peer) == best
+            assert picker.foremost(peer) == min((p for p in free if ranks[p] == best), default=None)
             pool = {p for p in free if ranks[p] == best}
             piece = picker.pick(peer, rng)
             if not pool:
