@@ -154,6 +154,9 @@ impl Files {
         let Some(open) = found else {
             return Ok(None);
         };
+        if access == Access::Write {
+            platform::lock(&open)?;
+        }
         if access == Access::Write && at < self.count() {
             let length = self.layout.file_length(at);
             let now = open.metadata()?.len();

@@ -20,7 +20,7 @@ mod folder;
 
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
-    Map, allocate, descriptors, holes, let_go, open_direct, punch, read_at, read_cached_at,
+    Map, allocate, descriptors, holes, let_go, lock, open_direct, punch, read_at, read_cached_at,
     still_there, will_need, write_some_at,
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Errno(pub(crate) i32);
 pub(crate) const TOO_SHORT: Errno = Errno(libc::ENODATA);
 pub(crate) const CANCELED: Errno = Errno(libc::ECANCELED);
 pub(crate) const NOT_FOUND: Errno = Errno(libc::ENOENT);
+/// Another process writes to the same file.
+pub(crate) const LOCKED: Errno = Errno(libc::EWOULDBLOCK);
 
 /// How a file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

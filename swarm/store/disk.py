@@ -430,6 +430,8 @@ class Storage:
         }
         if number == errno.ECANCELED:
             return StorageError(f"{operation} of {self.meta.name} was cancelled", **facts)
+        if number == errno.EWOULDBLOCK:
+            return StorageError(f"another process writes to {path}", **facts)
         if number == errno.ELOOP:
             return UnsafePath(f"refused: a symlink on the way to {path}", **facts)
         if number == errno.EFBIG:

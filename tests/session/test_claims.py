@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
@@ -51,6 +52,41 @@ def test_a_process_that_died_owns_nothing(sample, tmp_path):
     claims = claims_of(sample.meta, tmp_path, tmp_path)
     claims.acquire()
     claims.release()
+
+
+@posix
+async def test_rs10_two_states_do_not_write_to_the_same_data(lab, sample, tmp_path):
+    """Each has its own lock file, so it is the data that is locked, by whoever writes to it."""
+    seeder, _ = await lab.seed(sample)
+    gate = await lab.gate(seeder, 500_000)
+    session = await lab.open()
+    torrent = await session.add(sample.meta, dest=tmp_path / "to", peers=[gate.addr])
+    await lab.until(lambda: torrent.stats.done > 200_000)
+    path = tmp_path / "t.torrent"
+    path.write_bytes(sample.meta.to_bytes())
+    code = """if True:
+        import asyncio, sys, swarm
+        async def main(torrent, dest, state, port):
+            async with swarm.Session(state_dir=state, listen="127.0.0.1:0") as session:
+                added = await session.add(torrent, dest=dest, peers=[("127.0.0.1", int(port))])
+                try:
+                    await added.wait_done()
+                except swarm.TorrentFailed as failed:
+                    print(failed.__cause__)
+        asyncio.run(main(*sys.argv[1:]))
+    """
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, path, tmp_path / "to", tmp_path / "other"),
+        str(seeder.port),
+        stdout=subprocess.PIPE,
+    )
+    async with asyncio.timeout(20):
+        said, _ = await other.communicate()
+    assert said.decode().startswith("another process writes to ")
+    gate.let(float("inf"))
+    async with asyncio.timeout(10):
+        await torrent.wait_done()
+    assert sample.on_disk(tmp_path / "to") == sample.data
 
 
 def test_folders_do_not_share_claims(sample, tmp_path):
