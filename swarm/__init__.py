@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .blocking import download as download
+    from .checking import verify as verify
     from .engine.selection import Priority as Priority
     from .errors import BencodeError as BencodeError
     from .errors import ConfigError as ConfigError
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from .proto.metainfo_files import File as File
     from .report import FileReport as FileReport
     from .report import Report as Report
-    from .report import verify as verify
     from .session import Session as Session
     from .settings import Settings as Settings
     from .torrent import Stats as Stats
@@ -71,6 +71,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "blocking": "download",
+    "checking": "verify",
     "engine.selection": "Priority",
     "errors": """BencodeError ConfigError DiskFull DuplicateTorrent ListenError MagnetError MetainfoError
         ProtocolError SessionClosed SourceError StorageError SwarmError TorrentFailed TorrentRemoved
@@ -80,7 +81,7 @@ _HOME = {
     "metainfo": "Metainfo",
     "proto.metainfo": "InfoHash",
     "proto.metainfo_files": "File",
-    "report": "FileReport Report verify",
+    "report": "FileReport Report",
     "session": "Session",
     "settings": "Settings",
     "torrent": "Stats Torrent",

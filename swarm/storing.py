@@ -10,11 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._bits import Bits
+from .checking import look
 from .claims import Claims
 from .errors import StorageError
 from .finishing import Finishing
 from .net.peer import Frames
-from .report import Report, look, report
+from .report import Report, report
 from .store import space
 from .store.disk import Storage, Verdict
 from .store.places import Places

@@ -73,7 +73,7 @@ def wrong(file: swarm.FileReport) -> list[str]:
         more = len(file.bad) - SHOWN_RANGES
         rest = f" and {more} more" if more > 0 else ""
         columns.append(f"{format_size(file.length - file.good_bytes)} bad: {ranges}{rest}")
-    return columns
+    return [*columns, escape(file.error)] if file.error else columns
 
 
 def tell_scripts(meta: swarm.Metainfo, report: swarm.Report) -> None:
@@ -87,6 +87,7 @@ def tell_scripts(meta: swarm.Metainfo, report: swarm.Report) -> None:
             size=file.size,
             good_bytes=file.good_bytes,
             bad=file.bad,
+            error=file.error,
         )
     record(
         "done",

@@ -238,13 +238,15 @@ class Storage:
         progress: Callable[[int, int], None] | None = None,
         *,
         fresh: bool = False,
+        good: bytearray | None = None,
     ) -> bytes:
         """Hash what is on the disk; a bitfield of the good pieces among `todo` (None: all).
 
         `progress(checked, total)` counts pieces. What is missing or short is not good; what cannot
         be read raises `StorageError`. Cancelling the caller stops the work. `fresh`: what is read
         comes from the device, because the page cache may hold what the device never took. The next
-        sync covers what was found to be good, whoever wrote it.
+        sync covers what was found to be good, whoever wrote it. `good` is a bitfield to find them in
+        after an error, too.
         """
         count = self.meta.piece_count
         if todo is None:
@@ -252,7 +254,7 @@ class Storage:
                 [0xFF00 >> count % 8 & 0xFF] * (count % 8 > 0)
             )
         total = int.from_bytes(todo, "big").bit_count()
-        good, checked = bytearray(len(todo)), 0
+        good, checked = bytearray(len(todo)) if good is None else good, 0
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def step(completion: Completion) -> None:

@@ -386,23 +386,6 @@ async def test_verify_finds_damage_and_only_that_is_fetched_again(lab, sample, t
     assert (await torrent.verify()).ok
 
 
-async def test_a_file_that_is_too_long_is_told_of_and_seeded_all_the_same(lab, sample, tmp_path):
-    session, torrent = await lab.seed(sample)
-    path = torrent.path / "d"
-    with path.open("ab") as file:
-        file.write(b"more")
-    report = await torrent.verify()
-    assert not report.ok
-    assert report.bad_pieces == ()
-    assert [f.path for f in report.files if f.state == "long"] == ["t/d"]
-    assert torrent.stats.state == "seeding"
-    leecher = await lab.open()
-    got = await leecher.add(sample.meta, dest=tmp_path / "to", peers=[lab.addr(session)])
-    async with asyncio.timeout(5):
-        await got.wait_done()
-    assert sample.on_disk(tmp_path / "to") == sample.data
-
-
 async def test_verifying_a_paused_torrent_leaves_it_paused(lab, sample, tmp_path):
     session = await lab.open("same")
     torrent = await session.add(sample.meta, dest=sample.write(tmp_path / "data"), paused=True)
