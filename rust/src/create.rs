@@ -2,18 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::IoSliceMut;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::files::WORTHWHILE;
 use crate::hash::merkle::{self, file_root};
-use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
+use crate::hash::pieces::{Pass, Scratch, Sums, Versions, zero_sums};
+use crate::hash::stretches::Source;
 use crate::hash::{LANES, Sum256};
-use crate::holes::{in_holes, zero_sums};
-use crate::layout::Layout;
+use crate::holes::in_holes;
+use crate::layout::{Layout, Span};
 use crate::platform::{self, CANCELED, Errno, TOO_SHORT};
 use crate::workers::locked;
 
@@ -153,8 +152,11 @@ impl Create {
         let unit = ((UNIT / piece_size) as usize)
             .max(1)
             .next_multiple_of(LANES);
-        let mut scratch = Scratch::new();
-        let mut open = VecDeque::new();
+        let mut scratch = Scratch::default();
+        let mut reader = Reader {
+            create: self,
+            open: VecDeque::new(),
+        };
         loop {
             // Capped at the end, so that the counter cannot overflow.
             let claim = |next: usize| (next < pieces).then(|| (next + unit).min(pieces));
@@ -164,40 +166,8 @@ impl Create {
             let Ok(first) = claimed else {
                 return Ok(());
             };
-            self.check_canceled()?;
             let claimed = first as u32..(first + unit).min(pieces) as u32;
-            let zeros = in_holes(&self.layout, &claimed, |span| {
-                let file = self.handle(span.file, &mut open)?;
-                Ok(platform::holes(file, span.offset, span.length as u64))
-            })?;
-            let mut sums = vec![Sums::default(); claimed.len()];
-            let mut filled = Vec::with_capacity(claimed.len());
-            for (piece, zero) in claimed.clone().zip(zeros) {
-                if zero {
-                    let zeros = || zero_sums(&self.layout, self.versions);
-                    sums[(piece - claimed.start) as usize] = *self.zeros.get_or_init(zeros);
-                    let length = u64::from(self.layout.piece_length());
-                    self.progress.done.fetch_add(length, Ordering::Relaxed);
-                } else {
-                    filled.push(piece);
-                }
-            }
-            for run in filled.chunk_by(|piece, next| piece + 1 == *next) {
-                self.will_need(&(run[0]..run[run.len() - 1] + 1), &mut open)?;
-            }
-            for group in filled.chunks(LANES) {
-                let extents = group.iter().map(|&piece| Extent::new(&self.layout, piece));
-                let read = |lane: usize, offset: usize, into: &mut [u8]| {
-                    let start = self.layout.piece_offset(group[lane]);
-                    self.read(start + offset as u64, into, &mut open)?;
-                    Ok(true)
-                };
-                let extents: Vec<Extent> = extents.collect();
-                let found = hash_pieces(&extents, self.versions, &mut scratch, read)?;
-                for (piece, found) in group.iter().zip(found) {
-                    sums[(piece - claimed.start) as usize] = found.unwrap_or_default();
-                }
-            }
+            let sums = reader.sums(claimed, &mut scratch)?;
             locked(&self.sums)[first..first + sums.len()].copy_from_slice(&sums);
         }
     }
@@ -213,58 +183,6 @@ impl Create {
         })
     }
 
-    fn read(
-        &self,
-        offset: u64,
-        mut into: &mut [u8],
-        open: &mut VecDeque<Open>,
-    ) -> Result<(), Trouble> {
-        self.check_canceled()?;
-        for span in self.layout.spans(offset, into.len()) {
-            let (now, rest) = std::mem::take(&mut into).split_at_mut(span.length);
-            into = rest;
-            if self.is_pad(span.file) {
-                now.fill(0);
-                continue;
-            }
-            let file = self.handle(span.file, open)?;
-            let buffers = &mut [IoSliceMut::new(now)];
-            platform::read_at(file, buffers, span.offset)
-                .map_err(|errno| self.trouble(span.file, errno))?;
-            let length = span.length as u64;
-            self.progress.done.fetch_add(length, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Starts to read ahead what these pieces are made of.
-    fn will_need(&self, pieces: &Range<u32>, open: &mut VecDeque<Open>) -> Result<(), Trouble> {
-        let start = self.layout.piece_offset(pieces.start);
-        let length = self.layout.size(pieces) as usize;
-        for span in self.layout.spans(start, length) {
-            if span.length >= WORTHWHILE && !self.is_pad(span.file) {
-                let file = self.handle(span.file, open)?;
-                platform::will_need(file, span.offset, span.length as u64);
-            }
-        }
-        Ok(())
-    }
-
-    /// The open file, one of the few that a thread keeps.
-    fn handle<'a>(&self, index: usize, open: &'a mut VecDeque<Open>) -> Result<&'a File, Trouble> {
-        let place = match open.iter().position(|open| open.index == index) {
-            Some(place) => place,
-            None => {
-                if open.len() == OPEN_FILES {
-                    open.pop_front();
-                }
-                open.push_back(self.open(index)?);
-                open.len() - 1
-            }
-        };
-        Ok(&open[place].file)
-    }
-
     fn open(&self, index: usize) -> Result<Open, Trouble> {
         let trouble = |errno| self.trouble(index, errno);
         let file = platform::open_plain(&self.paths[index]).map_err(trouble)?;
@@ -272,6 +190,7 @@ impl Create {
         if found.len() != self.layout.file_length(index) {
             return Err(self.changed(index));
         }
+        platform::no_read_ahead(&file); // what is worth it is announced
         Ok(Open { index, file })
     }
 
@@ -292,5 +211,89 @@ impl Create {
             reason: Some("the file changed while it was being read"),
             path: Some(self.paths[index].clone()),
         }
+    }
+}
+
+/// The files as one thread reads them.
+struct Reader<'a> {
+    create: &'a Create,
+    open: VecDeque<Open>,
+}
+
+impl Reader<'_> {
+    fn sums(&mut self, pieces: Range<u32>, scratch: &mut Scratch) -> Result<Vec<Sums>, Trouble> {
+        let create = self.create;
+        create.check_canceled()?;
+        let zeros = in_holes(&create.layout, &pieces, |span| {
+            let found = self.with_file(span, |file, offset| {
+                Ok(platform::holes(file, offset, span.length as u64))
+            });
+            Ok(found?.unwrap_or_default())
+        })?;
+        let mut sums = vec![Sums::default(); pieces.len()];
+        let mut filled = Vec::with_capacity(pieces.len());
+        for (piece, zero) in pieces.clone().zip(zeros) {
+            if zero {
+                let zeros = || zero_sums(&create.layout, create.versions);
+                sums[(piece - pieces.start) as usize] = *create.zeros.get_or_init(zeros);
+                self.passed(u64::from(create.layout.piece_length()));
+            } else {
+                filled.push(piece);
+            }
+        }
+        for group in filled.chunks(LANES) {
+            let mut pass = Pass::new(group, create.versions, &create.layout);
+            while pass.step(scratch, self)? {}
+            for (piece, found) in group.iter().zip(pass.finish()) {
+                sums[(piece - pieces.start) as usize] = found.unwrap_or_default();
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The open file, one of the few that a thread keeps.
+    fn handle(&mut self, index: usize) -> Result<&File, Trouble> {
+        let place = match self.open.iter().position(|open| open.index == index) {
+            Some(place) => place,
+            None => {
+                if self.open.len() == OPEN_FILES {
+                    self.open.pop_front();
+                }
+                self.open.push_back(self.create.open(index)?);
+                self.open.len() - 1
+            }
+        };
+        Ok(&self.open[place].file)
+    }
+}
+
+impl Source for Reader<'_> {
+    type Error = Trouble;
+
+    fn layout(&self) -> &Layout {
+        &self.create.layout
+    }
+
+    fn is_pad(&self, file: usize) -> bool {
+        self.create.is_pad(file)
+    }
+
+    fn with_file<R>(
+        &mut self,
+        span: &Span,
+        job: impl FnOnce(&File, u64) -> Result<R, Errno>,
+    ) -> Result<Option<R>, Trouble> {
+        let create = self.create;
+        create.check_canceled()?;
+        let done = job(self.handle(span.file)?, span.offset);
+        done.map(Some)
+            .map_err(|errno| create.trouble(span.file, errno))
+    }
+
+    fn passed(&mut self, bytes: u64) {
+        self.create
+            .progress
+            .done
+            .fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -11,9 +11,6 @@ use crate::open_files::OpenFiles;
 use crate::places::{Place, Places, Shared};
 use crate::platform::{self, Access, Errno, NOT_FOUND};
 
-/// Bytes of one file from which on it pays to announce that they will be read.
-pub(crate) const WORTHWHILE: usize = 512 << 10;
-
 /// What went wrong where, in terms of the torrent's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -218,22 +215,6 @@ impl Files {
             done.map_err(Fault::at(span, "write"))?;
         }
         Ok(())
-    }
-
-    /// Starts to read ahead. What cannot be read fails when it is read.
-    pub(crate) fn will_need(&self, offset: u64, length: usize) {
-        for span in self.layout.spans(offset, length) {
-            if span.length >= WORTHWHILE
-                && !self.is_pad(span.file)
-                && let Ok(used) = self.take(span.file, Access::Read, false)
-            {
-                platform::will_need(
-                    &used.file.file,
-                    used.start + span.offset,
-                    span.length as u64,
-                );
-            }
-        }
     }
 
     /// The holes in a stretch of a file. What cannot be looked at fails when it is read.

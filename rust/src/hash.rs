@@ -15,6 +15,7 @@ mod sha1_ni;
 mod sha256_avx512;
 #[cfg(target_arch = "x86_64")]
 mod sha256_ni;
+pub(crate) mod stretches;
 #[cfg(target_arch = "x86_64")]
 mod x16;
 
@@ -58,6 +59,7 @@ impl Hasher {
 }
 
 /// Up to `LANES` messages, hashed side by side.
+#[derive(Clone)]
 pub(crate) struct Batch<A: Algorithm> {
     /// What to use whatever the number of lanes.
     kernel: Option<Kernel>,

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
 use crate::layout::{Layout, Span};
 
 /// Which of `pieces` lie in holes. Those of one file alone, and of full length.
@@ -29,26 +28,6 @@ pub(crate) fn in_holes<E>(
         }
     }
     Ok(found)
-}
-
-/// The hashes of a piece of full length that is all zeros.
-pub(crate) fn zero_sums(layout: &Layout, versions: Versions) -> Sums {
-    let size = layout.piece_length() as usize;
-    let width = crate::hash::merkle::width(size as u64, layout.piece_length());
-    let data = size;
-    let read = |_, _, into: &mut [u8]| {
-        into.fill(0);
-        Ok::<_, std::convert::Infallible>(true)
-    };
-    match hash_pieces(
-        &[Extent { size, data, width }],
-        versions,
-        &mut Scratch::new(),
-        read,
-    ) {
-        Ok(sums) => sums[0].unwrap_or_default(),
-        Err(never) => match never {},
-    }
 }
 
 #[cfg(test)]
@@ -86,16 +65,5 @@ mod tests {
             found(&[8, 8, 20], 0..3, &[(0, 0..8), (1, 0..8), (2, 0..20)]),
             [1]
         );
-    }
-
-    #[test]
-    fn zeros_have_the_hash_of_zeros() {
-        use sha2::Digest;
-        let layout = Layout::new([1 << 20].into_iter(), 32 << 10).unwrap();
-        let versions = Versions { v1: true, v2: true };
-        let sums = zero_sums(&layout, versions);
-        assert_eq!(sums.v1[..], sha1::Sha1::digest(vec![0; 32 << 10])[..]);
-        let leaf = sha2::Sha256::digest(vec![0; 16 << 10]);
-        assert_eq!(sums.v2[..], sha2::Sha256::digest([leaf, leaf].concat())[..]);
     }
 }

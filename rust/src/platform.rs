@@ -18,11 +18,19 @@ mod folder;
 #[path = "platform/windows_folder.rs"]
 mod folder;
 
+#[cfg(target_os = "linux")]
+#[path = "platform/window.rs"]
+mod window;
+#[cfg(not(target_os = "linux"))]
+#[path = "platform/no_window.rs"]
+mod window;
+
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
-    Map, allocate, descriptors, holes, let_go, lock, open_direct, punch, read_at, read_cached_at,
-    still_there, will_need, write_some_at,
+    Map, allocate, descriptors, holes, let_go, lock, no_read_ahead, open_direct, punch, read_at,
+    read_cached_at, still_there, will_need, write_some_at,
 };
+pub(crate) use window::Window;
 
 /// A C error number, as Python's `errno` module names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

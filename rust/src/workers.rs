@@ -263,6 +263,23 @@ impl Engine {
         }
     }
 
+    /// What a check does between the steps of a long unit: what is more urgent than the next one.
+    pub(crate) fn work_before_more(&self) {
+        const TURNS: usize = 7;
+        for _ in 0..TURNS {
+            match self.next_urgent() {
+                Some(task) => self.perform(task),
+                None => return,
+            }
+        }
+    }
+
+    fn next_urgent(&self) -> Option<Task> {
+        let mut queues = locked(&self.queues);
+        let next = queues.next_pieces();
+        next.or_else(|| queues.next_read(&self.read_pool))
+    }
+
     /// Queued jobs are finished, checks and reads that still wait for memory are not.
     pub(crate) fn close(&self) {
         let mut queues = locked(&self.queues);

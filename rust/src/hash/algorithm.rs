@@ -21,6 +21,7 @@ pub(crate) trait Algorithm {
     fn compress(kernel: Kernel, states: &mut [Self::State], blocks: &[&[Block]]);
 }
 
+#[derive(Clone)]
 pub(crate) enum Sha1 {}
 
 impl Algorithm for Sha1 {
@@ -53,6 +54,7 @@ impl Algorithm for Sha1 {
     }
 }
 
+#[derive(Clone)]
 pub(crate) enum Sha256 {}
 
 impl Algorithm for Sha256 {

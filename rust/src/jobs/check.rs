@@ -1,21 +1,29 @@
 //! Check: what is on the disk is hashed by all threads side by side, a few MiB at a time.
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::files::Fault;
-use crate::hash::pieces::{Extent, Scratch, Sums, Versions, hash_pieces};
+use crate::hash::pieces::{Pass, Scratch, Sums, Versions, zero_sums};
+use crate::hash::stretches::Source;
 use crate::hash::{LANES, Sum, Sum256, merkle};
-use crate::holes::{in_holes, zero_sums};
-use crate::layout::Span;
-use crate::platform::{CANCELED, NOT_FOUND, TOO_SHORT};
+use crate::holes::in_holes;
+use crate::layout::{Layout, Span};
+use crate::platform::{Access, CANCELED, Errno, NOT_FOUND, TOO_SHORT};
 use crate::ring::Outcome;
 use crate::storage::Storage;
 use crate::workers::{guarded, locked};
 
-/// Bytes of neighbouring pieces that make one unit (or one piece, if that is larger).
+/// Bytes of neighbouring pieces that make one unit; more where a piece for every lane is more.
 const UNIT: u64 = 16 << 20;
+
+thread_local! {
+    /// Memory for what has to be read.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// Pieces to be checked together; neighbours, all of them wanted.
 pub(crate) struct Unit(Range<u32>);
@@ -169,14 +177,10 @@ impl Check {
         let layout = &self.storage.files.layout;
         let is_todo = |&piece: &u32| self.todo[piece as usize / 8] & (0x80 >> (piece % 8)) != 0;
         let first = (from..layout.pieces()).find(is_todo)?;
-        let mut bytes = 0;
-        let rest = (first + 1..layout.pieces()).take_while(is_todo);
-        let more = rest.take_while(|&piece| {
-            bytes += u64::from(layout.piece_size(piece));
-            bytes + u64::from(layout.piece_size(first)) <= UNIT
-        });
-        let end = first + 1 + more.count() as u32;
-        Some(Unit(first..end))
+        let most = (UNIT / u64::from(layout.piece_length())) as usize;
+        let rest = (first..layout.pieces()).take_while(is_todo);
+        let count = rest.take(most.next_multiple_of(LANES).max(LANES)).count();
+        Some(Unit(first..first + count as u32))
     }
 
     fn zero_sums(&self) -> &Sums {
@@ -209,36 +213,51 @@ impl Check {
                 good(piece);
             }
         }
-        if filled.is_empty() {
-            return Ok(bits);
-        }
-        let mut scratch = Scratch::new();
-        for run in filled.chunk_by(|piece, next| piece + 1 == *next) {
-            let run = run[0]..run[run.len() - 1] + 1;
-            let start = files.layout.piece_offset(run.start);
-            files.will_need(start, files.layout.size(&run) as usize);
-        }
+        let mut reader = Reader(self);
         for group in filled.chunks(LANES) {
-            let read = |lane: usize, offset: usize, into: &mut [u8]| {
-                if self.canceled.load(Ordering::Acquire) {
-                    return Err(Fault::of(CANCELED, "check"));
-                }
-                let start = files.layout.piece_offset(group[lane]);
-                match files.read(start + offset as u64, vec![into], false) {
-                    Ok(()) => Ok(true),
-                    Err(fault) if [NOT_FOUND, TOO_SHORT].contains(&fault.errno) => Ok(false),
-                    Err(fault) => Err(fault),
-                }
-            };
-            let extents = group.iter().map(|&piece| Extent::new(&files.layout, piece));
-            let extents: Vec<Extent> = extents.collect();
-            let sums = hash_pieces(&extents, self.digests.versions(), &mut scratch, read)?;
-            for (&piece, sums) in group.iter().zip(sums) {
+            let mut pass = Pass::new(group, self.digests.versions(), &files.layout);
+            while SCRATCH.with_borrow_mut(|scratch| pass.step(scratch, &mut reader))? {
+                self.storage.engine.work_before_more();
+            }
+            for (&piece, sums) in group.iter().zip(pass.finish()) {
                 if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
                     good(piece);
                 }
             }
         }
         Ok(bits)
+    }
+}
+
+/// The files as a check reads them.
+struct Reader<'a>(&'a Check);
+
+impl Source for Reader<'_> {
+    type Error = Fault;
+
+    fn layout(&self) -> &Layout {
+        &self.0.storage.files.layout
+    }
+
+    fn is_pad(&self, file: usize) -> bool {
+        self.0.storage.files.is_pad(file)
+    }
+
+    fn with_file<R>(
+        &mut self,
+        span: &Span,
+        job: impl FnOnce(&File, u64) -> Result<R, Errno>,
+    ) -> Result<Option<R>, Fault> {
+        if self.0.canceled.load(Ordering::Acquire) {
+            return Err(Fault::of(CANCELED, "check"));
+        }
+        let used = match self.0.storage.files.take(span.file, Access::Read, false) {
+            Err(NOT_FOUND) => return Ok(None),
+            other => other.map_err(Fault::at(*span, "open"))?,
+        };
+        match job(&used.file.file, used.start + span.offset) {
+            Err(NOT_FOUND | TOO_SHORT) => Ok(None),
+            other => other.map(Some).map_err(Fault::at(*span, "read")),
+        }
     }
 }

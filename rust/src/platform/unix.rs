@@ -84,6 +84,16 @@ pub(crate) fn will_need(file: &File, offset: u64, length: u64) {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
 
+/// Nothing more is to be read than is asked for.
+#[cfg(target_os = "linux")]
+pub(crate) fn no_read_ahead(file: &File) {
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+/// Other systems decide for themselves.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn no_read_ahead(_: &File) {}
+
 /// The holes in a stretch of a file, in order; they read as zeros. None where the system cannot tell.
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 pub(crate) fn holes(file: &File, offset: u64, length: u64) -> Vec<Range<u64>> {

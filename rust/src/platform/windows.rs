@@ -40,6 +40,9 @@ pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Resu
 /// Windows notices by itself, or it does not.
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
 
+/// Windows decides for itself.
+pub(crate) fn no_read_ahead(_: &File) {}
+
 /// Windows has holes, and tells of them in a way of its own; they are read.
 pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
     Vec::new()
