@@ -123,11 +123,20 @@ class StorageError(SwarmError, OSError):
 
     @classmethod
     def of(cls, errno: int, path: str, offset: int, operation: str) -> StorageError:
-        """The error for one failed operation: `DiskFull` where it was about space."""
+        """The error for one failed operation: `DiskFull` where it was about space, `UnsafePath` where a
+        symlink was on the way."""
         import os
 
-        kind = DiskFull if errno in (_errno.ENOSPC, _errno.EDQUOT) else StorageError
+        kind = StorageError
         text = f"{operation} failed: {os.strerror(errno)}: {path} at byte {offset}"
+        if errno in (_errno.ENOSPC, _errno.EDQUOT):
+            kind = DiskFull
+        elif errno == _errno.ELOOP:
+            kind, text = UnsafePath, f"refused: a symlink on the way to {path}"
+        elif errno == _errno.EFBIG:
+            text = f"{operation} failed: larger than its file system can hold: {path}"
+        elif errno == _errno.ENODATA:
+            text = f"{operation} failed: too short: {path} at byte {offset}"
         return kind(text, errno=errno, path=path, offset=offset, operation=operation)
 
 

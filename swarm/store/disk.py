@@ -17,7 +17,7 @@ from typing import Any
 
 from swarm import _native
 from swarm._native import Slot
-from swarm.errors import StorageError, UnsafePath
+from swarm.errors import StorageError
 from swarm.proto.metainfo import Metainfo
 from swarm.proto.metainfo_files import File
 from swarm.settings import Allocation, Direct
@@ -434,16 +434,9 @@ class Storage:
             return StorageError(f"{operation} of {self.meta.name} was cancelled", **facts)
         if number == errno.EWOULDBLOCK:
             return StorageError(f"another process writes to {path}", **facts)
-        if number == errno.ELOOP:
-            return UnsafePath(f"refused: a symlink on the way to {path}", **facts)
-        if number == errno.EFBIG:
-            text = f"{operation} failed: larger than its file system can hold: {path}"
-            return StorageError(text, **facts)
         if number == errno.EOPNOTSUPP and operation == "allocate":
             text = f"the file system cannot reserve space (allocate less than all of it): {path}"
             return StorageError(text, **facts)
-        if number == errno.ENODATA:
-            return StorageError(f"{operation} failed: too short: {path} at byte {offset}", **facts)
         return StorageError.of(number, path, offset, operation)
 
 
