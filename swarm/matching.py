@@ -39,7 +39,8 @@ def matching(files: Sequence[File], what: What) -> list[int]:
 def _named(file: File, glob: str) -> bool:
     if glob.endswith("/"):
         glob += "*"
-    names = {"/".join(file.path), "/".join(file.path[1:]), file.path[-1]}
+    path = "/".join(file.path)
+    names = path, path[len(file.path[0]) + 1 :], file.path[-1]
     return glob in names or any(fnmatchcase(name, glob) for name in names)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
-from itertools import groupby
 from typing import Protocol
 
 from swarm._bits import Bits
+
+_SAME = re.compile(rb"(.)\1*", re.DOTALL)
+"""The same byte once or several times in a row."""
 
 
 class Priority(IntEnum):
@@ -55,9 +58,10 @@ class Selection:
         self._files = files = meta.files
         self._piece_length = meta.piece_length
         self._piece_count = meta.piece_count
-        self._priorities = bytearray(
-            Priority.SKIP if file.pad else Priority.NORMAL for file in files
-        )
+        self._pads = {index for index, file in enumerate(files) if file.pad}
+        self._priorities = bytearray([Priority.NORMAL]) * len(files)
+        for index in self._pads:
+            self._priorities[index] = Priority.SKIP
         self._wanted: list[tuple[int, int]] = []  # stretches of wanted bytes
         self._changed()
 
@@ -72,9 +76,8 @@ class Selection:
         """Gives some files another priority, by index. IndexError for one that does not exist."""
         if changes and not 0 <= min(changes) <= max(changes) < len(self._files):
             raise IndexError(f"files {min(changes)} to {max(changes)} of {len(self._files)}")
-        for index, priority in changes.items():
-            if not self._files[index].pad:
-                self._priorities[index] = priority
+        for index in changes.keys() - self._pads if self._pads else changes:
+            self._priorities[index] = changes[index]
         self._changed()
 
     def __bytes__(self) -> bytes:
@@ -93,13 +96,12 @@ class Selection:
 
     def _runs(self) -> Iterator[tuple[int, int, int]]:
         """(priority, first byte, end) of neighbours with the same priority."""
-        at = 0
-        for number, group in groupby(self._priorities):
-            first = self._files[at]
-            at += sum(1 for _ in group)
-            last = self._files[at - 1]
-            if first.offset < last.offset + last.length:
-                yield number, first.offset, last.offset + last.length
+        files, priorities = self._files, self._priorities
+        for run in _SAME.finditer(priorities):
+            first, last = run.span()
+            start, end = files[first].offset, files[last - 1].offset + files[last - 1].length
+            if start < end:
+                yield priorities[first], start, end
 
     # ------------------------------------------------------------ what follows for pieces
 
@@ -109,9 +111,12 @@ class Selection:
         Each priority has two ranks; the upper one is for the ends of files, when in order.
         """
         ranks = bytearray(self._piece_count)
-        for number, start, end in sorted(self._runs()):  # the urgent ones last, over the others
-            first, last = self._ends(start, end)
-            ranks[first : last + 1] = bytes([max(2 * number - 1, 0)]) * (last + 1 - first)
+        runs = list(self._runs())
+        for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):  # over the one before
+            rank = bytes([2 * priority - 1])
+            for start, end in [(start, end) for number, start, end in runs if number == priority]:
+                first, last = self._ends(start, end)
+                ranks[first : last + 1] = rank * (last + 1 - first)
         if self.sequential:
             for number, file in zip(self._priorities, self._files, strict=True):
                 if number and file.length:

@@ -315,3 +315,13 @@ def test_download_blocks_until_it_is_there(tmp_path, sample, monkeypatch):
     sample.write(tmp_path / "data")
     there = swarm.download(sample.meta.to_bytes(), tmp_path / "data")
     assert there == tmp_path / "data/t"
+
+
+def test_download_of_some_files(tmp_path, sample, monkeypatch):
+    monkeypatch.setenv("SWARM_STATE_DIR", str(tmp_path / "state"))
+    sample.write(tmp_path / "data")
+    (tmp_path / "data/t/dir/sub/c").unlink()
+    there = swarm.download(sample.meta.to_bytes(), tmp_path / "data", select=["a"])
+    assert there == tmp_path / "data/t"
+    with pytest.raises(swarm.UnknownFile):
+        swarm.download(sample.meta.to_bytes(), tmp_path / "data", select=["z"])
