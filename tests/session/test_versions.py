@@ -104,3 +104,17 @@ async def test_from_peer_to_peer(version, lab, tree, tmp_path):
     await leecher.aclose()
     assert content(tmp_path / "there" / "tree") == content(tree)
     assert (await swarm.verify(meta, tmp_path / "there")).ok
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+async def test_fn15_nothing_that_comes_may_be_run(lab, tree, tmp_path):
+    """The torrent says which files are executable; to make them so is left to their owner."""
+    (tree / "a").chmod(0o755)
+    meta = await make(tree, "hybrid")
+    assert "x" in next(file.attr for file in meta.files if file.path[-1] == "a")
+    seeder, leecher = await lab.open(), await lab.open()
+    await seeder.add(meta, dest=tree.parent)
+    torrent = await leecher.add(meta, dest=tmp_path / "there", peers=[lab.addr(seeder)])
+    async with asyncio.timeout(20):
+        await torrent.wait_done()
+    assert not (tmp_path / "there/tree/a").stat().st_mode & 0o111
