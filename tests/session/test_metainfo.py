@@ -319,9 +319,10 @@ def test_download_blocks_until_it_is_there(tmp_path, sample, monkeypatch):
 
 def test_download_of_some_files(tmp_path, sample, monkeypatch):
     monkeypatch.setenv("SWARM_STATE_DIR", str(tmp_path / "state"))
-    sample.write(tmp_path / "data")
-    (tmp_path / "data/t/dir/sub/c").unlink()
-    there = swarm.download(sample.meta.to_bytes(), tmp_path / "data", select=["a"])
+    aligned = type(sample)({"a": 65_536, "b": 65_536})
+    aligned.write(tmp_path / "data")
+    (tmp_path / "data/t/b").unlink()
+    there = swarm.download(aligned.meta.to_bytes(), tmp_path / "data", select=["a"])
     assert there == tmp_path / "data/t"
     with pytest.raises(swarm.UnknownFile):
-        swarm.download(sample.meta.to_bytes(), tmp_path / "data", select=["z"])
+        swarm.download(aligned.meta.to_bytes(), tmp_path / "data", select=["z"])
