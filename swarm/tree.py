@@ -40,8 +40,9 @@ class Leaf(NamedTuple):
     """Attributes (BEP 47): x (its owner may run it), h (hidden; Windows has that), l (a symlink)."""
     target: tuple[str, ...] | None
     """What a link points to, below the root."""
-    state: tuple[int, ...]
-    """What tells later whether it is still the same file, as it was."""
+    mtime_ns: int
+    """When it was changed last; with the length, what tells later whether it is as it was. (An inode
+    number says little: file systems in user space make them up anew.)"""
 
 
 class Tree:
@@ -62,7 +63,7 @@ class Tree:
         self._symlinks = symlinks
         self._names = _any_of([pattern for pattern in exclude if "/" not in pattern])
         self._paths = _any_of([pattern.strip("/") for pattern in exclude if "/" in pattern])
-        self._above: list[tuple[int, int]] = []
+        self._above: list[str] = []
         self._folders = 0
         try:
             self._home = os.path.realpath(root)
@@ -74,7 +75,7 @@ class Tree:
         if self.single_file:
             self._add((self.name,), os.fspath(root), found)
         else:
-            self._enter((), os.fspath(root), found)
+            self._enter((), os.fspath(root), self._home)
         self._check_links()
 
     @property
@@ -90,20 +91,19 @@ class Tree:
                     now = os.stat(leaf.where)
                 except OSError as error:
                     _refuse(leaf.where, f"changed while it was read: {error.strerror}", error)
-                if _state(now) != leaf.state:
+                if (now.st_size, now.st_mtime_ns) != (leaf.length, leaf.mtime_ns):
                     _refuse(leaf.where, "changed while it was read")
 
-    def _enter(self, path: tuple[str, ...], where: str, found: os.stat_result) -> None:
-        """Takes in a folder."""
+    def _enter(self, path: tuple[str, ...], where: str, real: str) -> None:
+        """Takes in a folder, which is `real` without links on the way."""
         if len(path) >= DEFAULT_BUDGET.path_depth:
             _refuse(where, f"more than {DEFAULT_BUDGET.path_depth} folders deep")
         self._folders += 1
         if self._folders > DEFAULT_BUDGET.files:  # links to links can make a few folders countless
             _refuse(self.root, f"more than {DEFAULT_BUDGET.files:,} folders")
-        identity = (found.st_dev, found.st_ino)
-        if identity in self._above:
+        if real in self._above:
             _refuse(where, "a symbolic link to a folder that it is in itself")
-        self._above.append(identity)
+        self._above.append(real)
         try:
             with os.scandir(where) as listing:
                 entries = sorted(listing, key=attrgetter("name"))
@@ -122,7 +122,7 @@ class Tree:
         try:
             where = entry.path
             if not entry.is_symlink():
-                # Windows lists sizes that may be old, and no inode numbers.
+                # What Windows lists may be old.
                 found = os.lstat(where) if WINDOWS else entry.stat(follow_symlinks=False)
             elif self._symlinks in ("refuse", "keep"):
                 self._keep(path, where)
@@ -135,7 +135,9 @@ class Tree:
         except OSError as error:
             _refuse(entry.path, error.strerror, error)
         if stat.S_ISDIR(found.st_mode):
-            self._enter(path, entry.path, found)
+            followed = where != entry.path
+            real = where if followed else os.path.join(self._above[-1], name)
+            self._enter(path, entry.path, real)
         else:
             self._add(path, where, found)
 
@@ -148,7 +150,7 @@ class Tree:
         if mode & 0o444 != 0o444 and not os.access(where, os.R_OK):
             _refuse(where, "may not be read")
         self._count()
-        self.leaves.append(Leaf(path, where, found.st_size, _attr(found), None, _state(found)))
+        self.leaves.append(Leaf(path, where, found.st_size, _attr(found), None, found.st_mtime_ns))
 
     def _count(self) -> None:
         if len(self.leaves) == DEFAULT_BUDGET.files:
@@ -169,7 +171,7 @@ class Tree:
         if not target:
             _refuse(where, "a symbolic link that leads out of the folder")
         self._count()
-        self.leaves.append(Leaf(path, where, 0, "l", target, ()))
+        self.leaves.append(Leaf(path, where, 0, "l", target, 0))
 
     def _follow(self, where: str) -> str:
         end = os.path.realpath(where, strict=True)
@@ -223,7 +225,3 @@ def _attr(found: os.stat_result) -> str:
     if sys.platform == "win32":  # not WINDOWS, which mypy does not know
         return "h" if found.st_file_attributes & stat.FILE_ATTRIBUTE_HIDDEN else ""
     return "x" if found.st_mode & stat.S_IXUSR else ""
-
-
-def _state(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -316,8 +316,8 @@ def test_a_file_that_changed_is_named(root, what):
             victim.unlink()
         case "replaced":
             other = root / "other"
-            other.write_bytes(b"c")
-            os.utime(other, ns=(now.st_atime_ns, now.st_mtime_ns))
+            other.write_bytes(b"d")
+            os.utime(other, ns=(now.st_atime_ns, now.st_mtime_ns + 1))
             other.replace(victim)
         case "no file":
             victim.unlink()
