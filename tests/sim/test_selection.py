@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from itertools import pairwise
 from statistics import mean
@@ -10,6 +11,7 @@ import pytest
 
 from swarm.engine.selection import Priority
 from swarm.proto.fast import allowed_fast_set
+from swarm.settings import Settings
 from swarm.testing import Node, Swarm
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -238,3 +240,66 @@ def test_a_partial_seed_stays_useful() -> None:
     assert not [e for e in swarm.events("interested", "partial") if e[0] > done]
     reasons = {e[3][1] for e in swarm.events("leave", "partial") if e[0] > done}
     assert reasons <= {"nothing to trade", "closed by the peer"}
+
+
+# ---------------------------------------------------------------- anything, at any time
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_they_want_and_whenever_they_change_it(seed: int) -> None:
+    """Files and pieces of all sizes, little memory, slow disks, liars, crashes: all is well in the end."""
+    dice = random.Random(seed)
+    piece = dice.choice([16, 64, 256, 2048]) * KIB
+    files = [dice.choice([0, 1, 1000, 70_000, MIB, 3 * MIB]) for _ in range(dice.randint(1, 8))] + [
+        5
+    ]
+    memory = dice.choice([1, 4, 32]) * MIB if piece < MIB else 8 * MIB
+    swarm = Swarm(seed, files=files, piece_length=piece, settings=Settings(memory=memory))
+    swarm.add("seed", complete=True, up=dice.choice([256, 1024]) * KIB)
+    if dice.random() < 0.3:
+        swarm.add("liar", complete=True, lie=lambda piece, begin: True)
+
+    def choice(share: float) -> dict[int, Priority]:
+        chosen = (file for file in range(len(files)) if dice.random() < share)
+        return {file: dice.choice(list(Priority)) for file in chosen}
+
+    nodes = [
+        swarm.add(
+            f"node{i}",
+            up=dice.choice([64, 256, 512]) * KIB,
+            fast=dice.random() < 0.8,
+            disk_delay=dice.choice([0, 0.05]),
+            sequential=dice.random() < 0.3,
+            priorities=choice(0.5),
+        )
+        for i in range(dice.randint(1, 5))
+    ]
+    for _ in range(dice.randint(1, 10)):
+        swarm.run(until=swarm.clock.now + dice.random() * 2, stop=lambda: False)
+        node = dice.choice(nodes)
+        if dice.random() < 0.15:
+            node.stop(crash=dice.random() < 0.5)
+        elif not node.running:
+            node.start()
+        else:
+            node.prioritise(choice(0.6), sequential=dice.random() < 0.3)
+        for node in nodes:
+            missing = node.engine.picker.missing
+            assert all(missing[piece] for piece in node.engine._flight.fills)
+            wires = [end.peer.wire for end in node.ends.values()]
+            assert all(wire.am_interested for wire in wires if wire.outstanding)
+    for node in nodes:
+        node.start()
+    swarm.run(until=swarm.clock.now + 2000)
+    for node in nodes:
+        wanted = [
+            i for i, priority in enumerate(node.selection.priorities) if priority and files[i]
+        ]
+        assert pieces(swarm, *wanted) <= holds(node)
+        assert node.engine._flight.fills == {}
+        node.prioritise(dict.fromkeys(range(len(files)), NORMAL))
+    swarm.run(until=swarm.clock.now + 2000)
+    swarm.run(until=swarm.clock.now + 1, stop=lambda: False)
+    for node in nodes:
+        assert node.store.data() == swarm.content.data
+        assert node.pool.in_use == 0
