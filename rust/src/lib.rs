@@ -7,6 +7,7 @@ mod create;
 mod direct;
 mod files;
 mod frames;
+mod gather;
 mod hash;
 mod holes;
 mod jobs;

@@ -10,9 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crate::files::Fault;
-use crate::hash::LANES;
+use crate::gather::Gathering;
 use crate::jobs::change::Change;
 use crate::jobs::check::{Check, Unit};
 use crate::jobs::commit::run_pieces;
@@ -23,9 +24,6 @@ use crate::ring::{Outcome, Ring};
 use crate::slot::{NoMemory, Pool, Slot};
 use crate::storage::Storage;
 
-/// Pieces that wait before a second thread hashes some: until then the first one takes what has come
-/// meanwhile, side by side.
-const BEHIND: usize = LANES;
 /// Files kept open for all torrents together: this part of what the process may open, so that
 /// peers have theirs, and at most so many.
 const OPEN_FILES_SHARE: usize = 8;
@@ -56,17 +54,14 @@ pub(crate) struct Engine {
     movers: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
 struct Queues {
-    pieces: VecDeque<(Arc<Storage>, u32)>,
+    pieces: Gathering<(Arc<Storage>, u32)>,
     reads: VecDeque<Read>,
     checks: VecDeque<Arc<Check>>,
     changes: VecDeque<Change>,
     syncs: VecDeque<(Arc<Storage>, u64)>,
     turn: u8,
     idle: usize,
-    /// Threads that hash pieces.
-    hashing: usize,
     closing: bool,
 }
 
@@ -93,7 +88,8 @@ impl Engine {
             ring: Ring::new()?,
             read_pool: Pool::new(read_memory, false),
             open_files: Arc::new(OpenFiles::new(open_files, how)),
-            queues: Mutex::default(),
+            // The loop that works itself runs everything whenever it does.
+            queues: Mutex::new(Queues::new(threads > 0)),
             ready: Condvar::new(),
             sync_ready: Condvar::new(),
             threads,
@@ -132,34 +128,45 @@ impl Engine {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Queues a piece that has parts to commit.
-    pub(crate) fn piece(&self, storage: Arc<Storage>, piece: u32) -> Result<(), Closed> {
-        let mut queues = locked(&self.queues);
+    /// Queues a piece that has parts to commit; `whole` if it is only one, which is hashed for less
+    /// beside others.
+    pub(crate) fn piece(
+        &self,
+        storage: Arc<Storage>,
+        piece: u32,
+        whole: bool,
+    ) -> Result<(), Closed> {
+        let queues = locked(&self.queues);
         if queues.closing {
             return Err(Closed);
         }
-        queues.pieces.push_back((storage, piece));
-        self.notify_for_pieces(queues);
+        self.push_piece(queues, storage, piece, whole);
         Ok(())
     }
 
     /// The same for a piece of which a thread has just finished a part: that thread goes on even
     /// when the engine is closing.
     pub(crate) fn piece_again(&self, storage: Arc<Storage>, piece: u32) {
-        let mut queues = locked(&self.queues);
-        queues.pieces.push_back((storage, piece));
-        self.notify_for_pieces(queues);
+        self.push_piece(locked(&self.queues), storage, piece, false);
+    }
+
+    fn push_piece(
+        &self,
+        mut queues: MutexGuard<'_, Queues>,
+        storage: Arc<Storage>,
+        piece: u32,
+        whole: bool,
+    ) {
+        if (queues.pieces).push((storage, piece), whole, Instant::now()) {
+            self.notify(queues);
+        }
     }
 
     /// A thread has hashed its pieces and goes on to write them: another may hash meanwhile.
     fn hashed(&self) {
         let mut queues = locked(&self.queues);
-        queues.hashing -= 1;
-        self.notify_for_pieces(queues);
-    }
-
-    fn notify_for_pieces(&self, queues: MutexGuard<'_, Queues>) {
-        if queues.wants_a_thread() {
+        queues.pieces.hashed();
+        if !queues.pieces.is_empty() {
             self.notify(queues);
         }
     }
@@ -284,6 +291,7 @@ impl Engine {
     pub(crate) fn close(&self) {
         let mut queues = locked(&self.queues);
         queues.closing = true;
+        queues.pieces.close();
         for check in &queues.checks {
             check.cancel();
         }
@@ -296,7 +304,11 @@ impl Engine {
         let mut queues = locked(&self.queues);
         loop {
             if let Some(task) = queues.next(&self.read_pool) {
-                drop(queues);
+                if queues.pieces.is_empty() {
+                    drop(queues);
+                } else {
+                    self.notify(queues); // somebody has to keep the time for those that wait
+                }
                 self.perform(task);
                 queues = locked(&self.queues);
             } else if queues.closing {
@@ -309,10 +321,16 @@ impl Engine {
                 return;
             } else {
                 queues.idle += 1;
-                queues = self
-                    .ready
-                    .wait(queues)
-                    .unwrap_or_else(PoisonError::into_inner);
+                queues = match queues.pieces.look_again(Instant::now()) {
+                    Some(time) => {
+                        let woken = self.ready.wait_timeout(queues, time);
+                        woken.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    None => {
+                        let woken = self.ready.wait(queues);
+                        woken.unwrap_or_else(PoisonError::into_inner)
+                    }
+                };
                 queues.idle -= 1;
             }
         }
@@ -354,6 +372,19 @@ impl Engine {
 }
 
 impl Queues {
+    fn new(patience: bool) -> Self {
+        Self {
+            pieces: Gathering::new(patience),
+            reads: VecDeque::new(),
+            checks: VecDeque::new(),
+            changes: VecDeque::new(),
+            syncs: VecDeque::new(),
+            turn: 0,
+            idle: 0,
+            closing: false,
+        }
+    }
+
     /// The next task that can run now.
     fn next(&mut self, pool: &Arc<Pool>) -> Option<Task> {
         if let Some(change) = self.changes.pop_front() {
@@ -373,20 +404,9 @@ impl Queues {
         .or_else(|| self.next_check())
     }
 
-    /// Is it time for one more thread to take pieces?
-    fn wants_a_thread(&self) -> bool {
-        let waiting = self.pieces.len();
-        waiting > 0 && (self.hashing == 0 || waiting >= BEHIND)
-    }
-
     /// Whatever has come, up to what can be hashed side by side.
     fn next_pieces(&mut self) -> Option<Task> {
-        if !self.wants_a_thread() {
-            return None;
-        }
-        self.hashing += 1;
-        let count = self.pieces.len().min(LANES);
-        Some(Task::Pieces(self.pieces.drain(..count).collect()))
+        self.pieces.take(Instant::now()).map(Task::Pieces)
     }
 
     fn next_read(&mut self, pool: &Arc<Pool>) -> Option<Task> {

@@ -247,11 +247,12 @@ impl Storage {
         if part.offset != strip.tail {
             return Err(Refused::Wrong("the part is not the piece's next one"));
         }
+        let whole = part.is_whole() && !self.v2;
         strip.tail = if end == size { 0 } else { end };
         strip.parts.push_back(part);
         let idle = !std::mem::replace(&mut strip.running, true);
         drop(strips);
-        if idle && self.engine.piece(Arc::clone(self), piece).is_err() {
+        if idle && self.engine.piece(Arc::clone(self), piece, whole).is_err() {
             locked(&self.strips).remove(&piece);
             return Err(Refused::Closed);
         }
