@@ -16,8 +16,8 @@ use crate::layout::{Layout, Span};
 use crate::platform::{self, CANCELED, Errno, TOO_SHORT};
 use crate::workers::locked;
 
-/// Files that one thread keeps open: neighbouring pieces, read in turns, may lie in several.
-const OPEN_FILES: usize = 8;
+/// Files that one thread keeps open: pieces that are read in turns may each lie in one of their own.
+const OPEN_FILES: usize = 2 * LANES;
 /// Neighbouring bytes that one thread takes at a time, and at least a piece for every lane.
 const UNIT: u64 = 8 << 20;
 
