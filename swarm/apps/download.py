@@ -96,6 +96,8 @@ async def download(
             try:
                 async with asyncio.timeout(timeout) as limit:
                     torrent = await session.add(source, dest=dest, **what.extra(), **how.extra())
+                    if not any(torrent.priorities):
+                        raise Quit(Exit.USAGE, "no file is selected; see --select")
                     await until_done(torrent, how.display())
             except TimeoutError:
                 if not limit.expired():

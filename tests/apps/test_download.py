@@ -319,6 +319,12 @@ def test_unknown_files_are_2_and_one_line(
     assert not (programs.folder / "got").exists()
 
 
+def test_no_file_at_all_is_2(programs: Programs, orphan: Path) -> None:
+    done = programs.run("download", orphan, "-o", "got", "--skip", "*", *LISTEN)
+    assert done.returncode == 2, done.stderr
+    assert b"--select" in done.stderr
+
+
 def test_ctrl_c_and_a_rerun_keep_the_choice(programs: Programs, seeded: Seeded) -> None:
     """Before a byte has come."""
     seeded.seeder.send_signal(signal.SIGSTOP)

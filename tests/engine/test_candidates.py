@@ -94,6 +94,23 @@ def test_a_useful_peer_is_redialled_soon_and_a_useless_one_later() -> None:
     assert candidates.deadline() == 50.0 + FIRST_RETRY
 
 
+def test_who_waits_may_be_tried_at_once_where_there_is_a_reason() -> None:
+    candidates = book()
+    candidates.add([A, B, C], "tracker", 0.0)
+    candidates.take(0.0, 3)
+    candidates.connected(A, 0.0)
+    candidates.failed(B, 0.0)
+    candidates.failed(C, 0.0)
+    assert candidates.deadline() == FIRST_RETRY
+    candidates.retry()
+    assert sorted(candidates.take(0.0, 9)) == [B, C]
+    candidates.failed(B, 0.0)
+    assert candidates.deadline() == 2 * FIRST_RETRY, "what has failed has not been forgotten"
+    candidates.ban(C[0])
+    candidates.retry()
+    assert candidates.take(0.0, 9) == [B]
+
+
 def test_inbound_ports_are_not_dialled_unless_somebody_names_them() -> None:
     candidates = book()
     for addr in (A, B):
@@ -245,6 +262,11 @@ class BookMachine(RuleBasedStateMachine):
             assert addr[0] not in self.banned
             assert self.barred.get(addr, 0.0) <= self.now
         self.busy.update(taken)
+
+    @rule()
+    def retry(self) -> None:
+        self.candidates.retry()
+        self.barred.clear()
 
     @rule(addr=addrs)
     def connect(self, addr: tuple[str, int]) -> None:

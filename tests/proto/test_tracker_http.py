@@ -56,6 +56,15 @@ def reply(local: bool = False, **keys: object) -> TrackerReply:
     return parse_reply(body, URL, local=local)
 
 
+def test_a_partial_seed_says_that_it_is_paused() -> None:
+    """BEP 21; our own tracker takes it for an announce without an event."""
+    request = AnnounceRequest(HASH, ME, 6881, left=5, event="paused")
+    url = announce_url(URL, request)
+    assert "&event=paused" in url
+    read = parse_announce(url.partition("?")[2].encode())
+    assert (read.request.event, read.request.left) == ("", 5)
+
+
 def test_query_goes_out_byte_by_byte() -> None:
     every = bytes(range(236, 256))
     url = announce_url(URL, AnnounceRequest(every, b"a/b?c&d=e+f g~h%i-j_", 1, numwant=7))

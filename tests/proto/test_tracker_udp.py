@@ -68,6 +68,12 @@ def test_what_is_asked_is_what_the_tracker_reads(
     assert udp.parse_request(packet) == udp.UdpRequest(udp.ANNOUNCE, connection, 9, request)
 
 
+def test_a_partial_seed_has_no_event_of_its_own() -> None:
+    """BEP 15 has no number for what BEP 21 adds."""
+    request = AnnounceRequest(HASH, ME, 6881, left=5, event="paused")
+    assert struct.unpack_from(">I", udp.announce_request(1, 9, request, b""), 80) == (0,)
+
+
 @pytest.mark.parametrize("length", [0, 1, 255, 256, 600, 1024, 5000])
 def test_tu10_url_options_are_bounded_and_whole(length: int) -> None:
     data = bytes(n % 251 for n in range(length))
