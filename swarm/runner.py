@@ -140,6 +140,7 @@ class Runner:
             tiers=self.tiers,
             settings=self.session.settings,
             rng=self.session.rng,
+            padding=self.meta.padding,
         )
         self._arrange(self.engine)
         self._set_state("seeding" if self.finished else "downloading")

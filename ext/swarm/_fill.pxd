@@ -19,6 +19,8 @@ cdef class Fill:
     cdef public bint exclusive  # One peer only: it is on parole, or it is to be found out.
     cdef long last_key
     cdef uint32_t cursor, attached, taken, per_part
+    cdef uint32_t padded_part, padded_from  # the part where padding begins, and its first block of it
+    cdef uint32_t to_come  # blocks that were missing at the start
     cdef list slots
     cdef Py_buffer* views
     cdef uint8_t* state      # per block: wires asking for it, or RECEIVED

@@ -7,6 +7,7 @@ one swarm belong to one thread, the event loop's.
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 BLOCK_SIZE = BLOCK
 
@@ -17,11 +18,16 @@ cdef class Fill:
     A piece is a row of parts of `part_size` bytes, one slot each, so that memory is bound by what is
     in flight and not by the piece length. `attach` gives the next part its slot; `take_ready` hands
     full parts out in order. Several wires may share a fill.
+
+    The last `padding` bytes of the piece are zeros that nobody has to send (BEP 47): blocks of nothing
+    else are here from the start, where their part has other bytes as well.
     """
 
-    def __cinit__(self, uint32_t piece, uint32_t length, uint32_t part_size):
+    def __cinit__(self, uint32_t piece, uint32_t length, uint32_t part_size, uint32_t padding=0):
         if length == 0 or part_size == 0 or (part_size % BLOCK and part_size < length):
             raise ValueError("a part is a whole number of blocks, or the whole piece")
+        if padding >= length:
+            raise ValueError("a piece is not all padding")
         self.piece = piece
         self.length = length
         self.part_size = part_size
@@ -41,6 +47,12 @@ cdef class Fill:
         cdef uint32_t i
         for i in range(self.parts):
             self.part_missing[i] = min(self.per_part, self.blocks - i * self.per_part)
+        cdef uint32_t data = length - padding
+        self.padded_part = (data - 1) // part_size
+        self.padded_from = (data - 1) // BLOCK + 1
+        for i in range(self.padded_from, min((self.padded_part + 1) * self.per_part, self.blocks)):
+            self.c_received(i)
+        self.to_come = self.missing
 
     def __dealloc__(self):
         cdef uint32_t i
@@ -76,15 +88,25 @@ cdef class Fill:
         """Whether all blocks are here."""
         return self.missing == 0
 
+    @property
+    def untouched(self):
+        """Whether no block has come yet."""
+        return self.missing == self.to_come
+
     def attach(self, slot):
         """Gives the next part its slot: a writable buffer of at least `slot_size` bytes."""
         if self.attached >= self.parts:
             raise ValueError("every part has its slot")
         cdef uint32_t i = self.attached
+        cdef uint32_t size = min(self.part_size, self.length - i * self.part_size)
+        cdef uint32_t used
         PyObject_GetBuffer(slot, &self.views[i], PyBUF_SIMPLE | PyBUF_WRITABLE)
-        if self.views[i].len < <Py_ssize_t>min(self.part_size, self.length - i * self.part_size):
+        if self.views[i].len < <Py_ssize_t>size:
             PyBuffer_Release(&self.views[i])
             raise ValueError("the slot is too small for its part")
+        if i == self.padded_part:
+            used = min(size, (self.padded_from - i * self.per_part) * BLOCK)
+            memset(<uint8_t*>self.views[i].buf + used, 0, size - used)
         self.slots[i] = slot
         self.attached += 1
 

@@ -8,7 +8,7 @@ unless something more urgent can be had. What is not wanted any more is given up
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class Flight:
         *,
         length: int,
         piece_length: int,
+        padding: Mapping[int, int] | None = None,
     ) -> None:
         self.picker = picker
         self.fills: dict[int, Fill] = {}
@@ -70,6 +71,7 @@ class Flight:
         self._rng = rng
         self._length = length
         self._piece_length = piece_length
+        self._padding = padding or {}
         self._part_size = min(piece_length, PART_SIZE)
 
     # ------------------------------------------------------------ giving work
@@ -162,7 +164,8 @@ class Flight:
         piece = self.picker.pick(offered, self._rng)
         if piece is None:
             return None
-        fill = Fill(piece, self._size(piece), self._part_size)
+        padding = self._padding.get(piece, 0)
+        fill = Fill(piece, self._size(piece), self._part_size, padding)
         self._buffers.align(slot, piece, 0)
         fill.attach(slot)
         fill.exclusive = peer.parole
@@ -293,7 +296,7 @@ class Flight:
         for fill in left:
             if not fill.wires and not fill.done:
                 # What a peer on parole leaves is not mixed with what others send.
-                if fill.missing == fill.blocks or fill.exclusive:
+                if fill.untouched or fill.exclusive:
                     self._drop(fill)
                 else:
                     self._orphans[fill.piece] = fill

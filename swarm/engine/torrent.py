@@ -8,7 +8,7 @@ the owner writes their output.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from swarm import _wire
 from swarm._bits import Bits
@@ -49,6 +49,7 @@ class Torrent:
         tiers: Iterable[Iterable[str]] = (),
         settings: Settings,
         rng: random.Random,
+        padding: Mapping[int, int] | None = None,
     ) -> None:
         self.have = have
         self.peers: dict[int, Peer] = {}
@@ -65,7 +66,12 @@ class Torrent:
         self._blame = Blame()
         self._choker = Choker(settings.upload_slots, rng)
         self._flight = Flight(
-            self.picker, host, rng, length=meta.length, piece_length=meta.piece_length
+            self.picker,
+            host,
+            rng,
+            length=meta.length,
+            piece_length=meta.piece_length,
+            padding=padding,
         )
         self._tick_at = float("inf")
         self._haves_at = float("inf")

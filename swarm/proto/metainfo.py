@@ -100,6 +100,16 @@ class Metainfo:
         return self.length - sum(file.length for file in self.files if file.pad)
 
     @property
+    def padding(self) -> dict[int, int]:
+        """Bytes at the end of a piece that are padding, of the pieces that have some."""
+        size = self.piece_length
+        return {
+            (file.offset + file.length - 1) // size: file.length
+            for file in self.files
+            if file.pad and file.length and (file.offset + file.length) % size == 0
+        }
+
+    @property
     def digest_size(self) -> int:
         """Bytes of each of the `piece_hashes`."""
         return SHA1 if self.infohash.v1 else HASH

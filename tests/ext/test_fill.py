@@ -183,3 +183,36 @@ def test_any_order_of_blocks_over_two_wires(
     assert sum(wire.blocks for wire in wires) == fill.blocks
     assert fill.contributors == {wire.key for wire in wires if wire.blocks}
     assert [wire.outstanding for wire in wires] == [0, 0]
+
+
+@pytest.mark.parametrize("part_size", [BLOCK_SIZE, 3 * BLOCK_SIZE, 1 << 21])
+@given(data=st.integers(1, 200_000), padding=st.integers(0, 200_000))
+def test_padding_is_there_without_being_sent(
+    connect: Callable[..., Wire], part_size: int, data: int, padding: int
+) -> None:
+    """Nobody is asked for a block of zeros, in slots that have something else in them."""
+    length = data + padding
+    content = random.Random(data).randbytes(data) + bytes(padding)
+    wire = connect(piece_length=length)
+    fill = Fill(1, length, part_size, padding)
+    assert fill.untouched
+    assert not fill.done
+    while fill.wants_slot:
+        fill.attach(bytearray(b"?") * fill.slot_size)
+    wire.assign(fill)
+    wire.receive(reference.message(1))
+    fill_up(wire, content)
+    assert fill.done
+    assert not fill.untouched
+    parts = fill.take_ready()
+    assert b"".join(bytes(slot[:size]) for _, slot, size in parts) == content
+    # Blocks of padding alone come only in parts that have nothing else.
+    blocks = -(-data // BLOCK_SIZE) * BLOCK_SIZE
+    asked = min(blocks, length) + max(length - -(-data // part_size) * part_size, 0)
+    assert wire.downloaded == asked
+
+
+def test_a_piece_is_not_all_padding() -> None:
+    for padding in (5, 6):
+        with pytest.raises(ValueError, match="padding"):
+            Fill(0, 5, BLOCK_SIZE, padding)
