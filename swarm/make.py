@@ -97,11 +97,6 @@ class Making:
                 if progress is not None:
                     progress(state.done, self.length)
             return job.result()
-        except OSError as error:
-            if isinstance(error, SourceError):
-                raise
-            name = error.filename or str(self.tree.root)
-            raise SourceError(f"{name}: {error.strerror or error}", str(name)) from error
         finally:
             state.cancel()
             await asyncio.wait([job])  # the thread reads no file after we have returned
@@ -111,6 +106,10 @@ class Making:
     def _hash(self, files: list[tuple[str, int]], state: Progress) -> Hashes:
         v1, v2 = self.version != "v2", self.version != "v1"
         threads = os.cpu_count() or 1
-        hashes = hash_files(files, self.piece_length, threads, state, v1=v1, v2=v2)
+        try:
+            hashes = hash_files(files, self.piece_length, threads, state, v1=v1, v2=v2)
+        except OSError as error:
+            name = error.filename or str(self.tree.root)
+            raise SourceError(f"{name}: {error.strerror or error}", str(name)) from error
         self.tree.check_unchanged()
         return hashes
