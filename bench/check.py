@@ -90,13 +90,15 @@ def mktorrent_create(data: Path, torrent: Path, piece: int, version: str) -> Wor
 def libtorrent_create(data: Path, torrent: Path, piece: int, version: str) -> Work:
     import libtorrent as lt
 
+    import swarm
+
     files = lt.list_files(str(data))
     flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}
     made = lt.create_torrent(files, piece, flags[version])
 
     def work() -> object:
         lt.set_piece_hashes(made, str(data.parent))
-        return made.generate()[b"info"].get(b"pieces", b"")
+        return swarm.Metainfo.parse(lt.bencode(made.generate()))
 
     return work
 

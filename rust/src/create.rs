@@ -18,8 +18,6 @@ use crate::workers::locked;
 
 /// Files that one thread keeps open: pieces that are read in turns may each lie in one of their own.
 const OPEN_FILES: usize = 2 * LANES;
-/// Neighbouring bytes that one thread takes at a time, and at least a piece for every lane.
-const UNIT: u64 = 8 << 20;
 
 /// How far a hashing is; shared with whoever watches it.
 #[derive(Default)]
@@ -148,10 +146,7 @@ impl Create {
 
     fn try_run(&self) -> Result<(), Trouble> {
         let pieces = self.layout.pieces() as usize;
-        let piece_size = u64::from(self.layout.piece_size(0)).max(1);
-        let unit = ((UNIT / piece_size) as usize)
-            .max(1)
-            .next_multiple_of(LANES);
+        let unit = Pass::most(&self.layout);
         let mut scratch = Scratch::default();
         let mut reader = Reader {
             create: self,
@@ -241,12 +236,10 @@ impl Reader<'_> {
                 filled.push(piece);
             }
         }
-        for group in filled.chunks(LANES) {
-            let mut pass = Pass::new(group, create.versions, &create.layout);
-            while pass.step(scratch, self)? {}
-            for (piece, found) in group.iter().zip(pass.finish()) {
-                sums[(piece - pieces.start) as usize] = found.unwrap_or_default();
-            }
+        let mut pass = Pass::new(&filled, create.versions, &create.layout);
+        while pass.step(scratch, self)? {}
+        for (piece, found) in filled.iter().zip(pass.finish()) {
+            sums[(piece - pieces.start) as usize] = found.unwrap_or_default();
         }
         Ok(sums)
     }

@@ -9,16 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::files::Fault;
 use crate::hash::pieces::{Pass, Scratch, Sums, Versions, zero_sums};
 use crate::hash::stretches::Source;
-use crate::hash::{LANES, Sum, Sum256, merkle};
+use crate::hash::{Sum, Sum256, merkle};
 use crate::holes::in_holes;
 use crate::layout::{Layout, Span};
 use crate::platform::{Access, CANCELED, Errno, NOT_FOUND, TOO_SHORT};
 use crate::ring::Outcome;
 use crate::storage::Storage;
 use crate::workers::{guarded, locked};
-
-/// Bytes of neighbouring pieces that make one unit; more where a piece for every lane is more.
-const UNIT: u64 = 16 << 20;
 
 thread_local! {
     /// Memory for what has to be read.
@@ -177,9 +174,8 @@ impl Check {
         let layout = &self.storage.files.layout;
         let is_todo = |&piece: &u32| self.todo[piece as usize / 8] & (0x80 >> (piece % 8)) != 0;
         let first = (from..layout.pieces()).find(is_todo)?;
-        let most = (UNIT / u64::from(layout.piece_length())) as usize;
         let rest = (first..layout.pieces()).take_while(is_todo);
-        let count = rest.take(most.next_multiple_of(LANES).max(LANES)).count();
+        let count = rest.take(Pass::most(layout)).count();
         Some(Unit(first..first + count as u32))
     }
 
@@ -214,15 +210,13 @@ impl Check {
             }
         }
         let mut reader = Reader(self);
-        for group in filled.chunks(LANES) {
-            let mut pass = Pass::new(group, self.digests.versions(), &files.layout);
-            while SCRATCH.with_borrow_mut(|scratch| pass.step(scratch, &mut reader))? {
-                self.storage.engine.work_before_more();
-            }
-            for (&piece, sums) in group.iter().zip(pass.finish()) {
-                if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
-                    good(piece);
-                }
+        let mut pass = Pass::new(&filled, self.digests.versions(), &files.layout);
+        while SCRATCH.with_borrow_mut(|scratch| pass.step(scratch, &mut reader))? {
+            self.storage.engine.work_before_more();
+        }
+        for (&piece, sums) in filled.iter().zip(pass.finish()) {
+            if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
+                good(piece);
             }
         }
         Ok(bits)
