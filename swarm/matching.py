@@ -13,8 +13,8 @@ What = int | range | str | Callable[[File], bool]
 """A file's index, or several; a glob or a path; or a function that says of each file if it is meant.
 
 A glob is held against the path, with and without the torrent's own name in front, and against the
-file's own name; `*` also stands for `/`, and what ends with `/` means all that is below. Exactly the
-path, or the name, is right whatever characters it has.
+file's own name; `*` also stands for `/`, and a folder means all that is below. Exactly the path, or the
+name, is right whatever characters it has.
 """
 
 
@@ -41,7 +41,10 @@ def _named(file: File, glob: str) -> bool:
         glob += "*"
     path = "/".join(file.path)
     names = path, path[len(file.path[0]) + 1 :], file.path[-1]
-    return glob in names or any(fnmatchcase(name, glob) for name in names)
+    folder = f"{glob}/"
+    if glob in names or any(name.startswith(folder) for name in names):
+        return True
+    return any(fnmatchcase(name, glob) for name in names)
 
 
 def only(

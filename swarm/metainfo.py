@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import SourceError
+from .errors import BencodeError, MetainfoError, SourceError
 from .proto.metainfo import Metainfo as _Metainfo
 from .proto.metainfo_fields import DEFAULT_BUDGET
 
@@ -44,7 +44,12 @@ class Metainfo(_Metainfo):
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error  # a NUL in the path
             raise SourceError(f"{path}: {why}", str(path)) from error
-        return cls.parse(data)
+        try:
+            return cls.parse(data)
+        except BencodeError as error:
+            raise BencodeError(f"{path} is no torrent: {error.message}", error.offset) from error
+        except MetainfoError as error:
+            raise MetainfoError(f"{path} is no torrent: {error}", error.key) from error
 
     @classmethod
     async def fetch(cls, url: str) -> Self:
@@ -86,12 +91,14 @@ class Metainfo(_Metainfo):
         import asyncio
 
         from .make import Making
+        from .proto.metainfo_urls import require_usable
         from .tree import Tree
 
         def walk() -> Making:
             tree = Tree(Path(root).expanduser(), symlinks, exclude)
             return Making(tree, piece_length, version)
 
+        require_usable(trackers, web_seeds)  # before an hour of hashing, not after it
         making = await asyncio.to_thread(walk)
         hashes = await making.hash(progress)
         return await asyncio.to_thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import re
@@ -25,6 +26,11 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFBLK: "a device",
     stat.S_IFCHR: "a device",
+}
+
+_BROKEN = {
+    errno.ENOENT: "a symbolic link to what is not there",
+    errno.ELOOP: "a symbolic link that leads back to itself",
 }
 
 
@@ -133,7 +139,8 @@ class Tree:
         except SourceError:
             raise
         except OSError as error:
-            _refuse(entry.path, error.strerror, error)
+            broken = entry.is_symlink() and _BROKEN.get(error.errno or 0)
+            _refuse(entry.path, broken or error.strerror, error)
         if stat.S_ISDIR(found.st_mode):
             followed = where != entry.path
             real = where if followed else os.path.join(self._above[-1], name)
@@ -160,7 +167,9 @@ class Tree:
 
     def _keep(self, path: tuple[str, ...], where: str) -> None:
         if self._symlinks == "refuse":
-            _refuse(where, "a symbolic link; `symlinks` says whether to keep or to follow them")
+            _refuse(
+                where, "a symbolic link; --symlinks (in Python: symlinks=) keeps or follows them"
+            )
         end = os.path.realpath(where, strict=True)
         # One step, if it can be told as a path of the torrent; or else where all the steps lead.
         folder = os.path.join(self._home, *path[:-1])
@@ -168,8 +177,10 @@ class Tree:
         plain = os.path.realpath(os.path.dirname(step)) == os.path.dirname(step)
         target = self._below(step) if plain and os.path.realpath(step) == end else None
         target = target or self._below(end)
-        if not target:
+        if target is None:
             _refuse(where, "a symbolic link that leads out of the folder")
+        if not target:
+            _refuse(where, "a symbolic link to the very folder that is shared")
         self._count()
         self.leaves.append(Leaf(path, where, 0, "l", target, 0))
 

@@ -34,8 +34,16 @@ def piece_length(text: str) -> int | None:
 @click.command("create", cls=Command)
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", help="The torrent file to write, or - (default: NAME.torrent).")
-@click.option("--tracker", "trackers", multiple=True, metavar="URL", help="Repeatable.")
-@click.option("--web-seed", "web_seeds", multiple=True, metavar="URL", help="Repeatable.")
+@click.option(
+    "--tracker", "trackers", multiple=True, metavar="URL", help="Its trackers (repeatable)."
+)
+@click.option(
+    "--web-seed",
+    "web_seeds",
+    multiple=True,
+    metavar="URL",
+    help="Where the same files are to be had over HTTP (BEP 19; repeatable).",
+)
 @click.option(
     "--piece-size",
     "piece_length",
@@ -46,7 +54,7 @@ def piece_length(text: str) -> int | None:
     help="How much is hashed together: a power of two, as 1MiB.",
 )
 @click.option("--private", is_flag=True, help="Peers from its trackers only (BEP 27).")
-@click.option("--comment")
+@click.option("--comment", help="Said to all who open the torrent.")
 @click.option("--source", help="Makes the infohash differ from the same content elsewhere.")
 @click.option("--v1", "version", flag_value="v1", default="v1", help="For every client (default).")
 @click.option("--v2", "version", flag_value="v2", help="Version 2 only (BEP 52): few clients yet.")
@@ -120,8 +128,9 @@ async def create(root: Path, target: str, *, quiet: bool, as_json: bool, **given
         return
     if not quiet:
         for warning in meta.warnings:
-            note(f"on download {warning}")
-        pieces = f"{meta.piece_count} pieces of {units.format_size(meta.piece_length)}"
+            note(f"on download {warning}; name it so here, too, before it is seeded")
+        count = "1 piece" if meta.piece_count == 1 else f"{meta.piece_count} pieces"
+        pieces = f"{count} of {units.format_size(meta.piece_length)}"
         note(f"{meta.name}: {units.format_size(meta.size)}, {pieces}, infohash {meta.infohash}")
     result(target)
 

@@ -29,6 +29,7 @@ from .source import load_or_url
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     default=".",
+    show_default=True,
     help="The folder to download into.",
 )
 @click.option("--seed", is_flag=True, help="Seed afterwards, until Ctrl-C or a limit.")
@@ -43,12 +44,14 @@ from .source import load_or_url
     "--allocation",
     type=click.Choice(["none", "sparse", "full"]),
     default="sparse",
+    show_default=True,
     help="What files get of the disk at once: nothing, their length, or all they need.",
 )
 @click.option(
     "--direct",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
+    show_default=True,
     help="Write past the page cache: where it pays, wherever possible, or not at all.",
 )
 @options.choosing
@@ -118,6 +121,8 @@ async def download(
 def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> None:
     """Says that all that was wanted is here: the path on stdout, or a `done` record."""
     stats = torrent.stats
+    real = [index for index, file in enumerate(torrent.files) if not file.pad]
+    wanted = sum(bool(torrent.priorities[index]) for index in real)
     if how.as_json:
         record(
             "done",
@@ -126,6 +131,8 @@ def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> Non
             infohash=str(torrent.infohash),
             length=stats.length,
             total_length=stats.total_length,
+            files=wanted,
+            total_files=len(real),
             downloaded=stats.downloaded,
             uploaded=stats.uploaded,
             seconds=round(seconds, 3),
@@ -136,5 +143,8 @@ def report(torrent: swarm.Torrent, seconds: float, how: options.Swarming) -> Non
         size, duration = format_size(stats.downloaded), format_duration(seconds)
         note(f"{torrent.name}: {size} in {duration} ({rate})")
     elif how.chatty:
-        note(f"{torrent.name}: already complete")
+        note(f"{torrent.name}: already {'complete' if wanted == len(real) else 'here'}")
+    if how.chatty and wanted < len(real):
+        chosen = f"{wanted} of {len(real)} files were chosen"
+        note(f"{torrent.name}: {chosen}; --select '*' gets all, here or in a later run")
     result(str(torrent.path))

@@ -131,7 +131,7 @@ _CHOOSING = (
         type=which_files,
         metavar=FILES,
         multiple=True,
-        help="Only these files, by glob, folder/ or number (repeatable).",
+        help="Only these files, by glob, folder or number (repeatable).",
     ),
     click.option(
         "--skip", type=which_files, metavar=FILES, multiple=True, help="Not these (repeatable)."

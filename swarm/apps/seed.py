@@ -25,6 +25,7 @@ from .source import home_of, load
     "--path",
     type=click.Path(exists=True, path_type=Path),
     default=".",
+    show_default=True,
     help="The folder that the torrent's content is in.",
 )
 @click.option(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import swarm
 
+from .exits import Exit, Quit
+
 MAX_TORRENT = 64 * 1024 * 1024
 """The largest torrent file that is read from stdin, in bytes. Real ones reach 30 MB."""
 
@@ -35,8 +37,12 @@ def load_or_url(source: str) -> swarm.Metainfo | str:
 def home_of(meta: swarm.Metainfo, path: Path) -> Path:
     """The folder that the torrent's own paths start from.
 
-    People name either that folder, or the content inside of it; both are right.
+    People name either that folder, or the content inside of it; both are right, and so is a link to
+    it of the same name. Raises `Quit` for a file that is not the torrent's.
     """
     if path.name == meta.name and path.exists() and not (path / meta.name).exists():
-        return path.parent
+        real = path.resolve()
+        return real.parent if real.name == meta.name else path.parent
+    if not path.is_dir():
+        raise Quit(Exit.USAGE, f"{path} is neither {meta.name} nor a folder that it could be in")
     return path

@@ -27,6 +27,7 @@ SHOWN_RANGES = 3
     "--path",
     type=click.Path(exists=True, path_type=Path),
     default=".",
+    show_default=True,
     help="The folder that the torrent's content is in.",
 )
 @options.quiet
@@ -56,7 +57,7 @@ async def verify(meta: swarm.Metainfo, home: Path, *, quiet: bool, as_json: bool
     if not report.ok:
         bad = sum(file.state != "good" for file in report.files)
         share = f"{bad} of {len(report.files)} files, {len(report.bad_pieces)} pieces"
-        raise Quit(Exit.DAMAGED, f"{meta.name} is not as the torrent says: {share}")
+        raise Quit(Exit.DAMAGED, f"{meta.name} in {home} is not as the torrent says: {share}")
     if not as_json and not quiet:
         print(f"good\t{escape(meta.name)}\t{format_size(meta.size)}")
 
@@ -67,7 +68,8 @@ def wrong(file: swarm.FileReport) -> list[str]:
     if file.state == "short":
         columns.append(f"{file.size} of {file.length} bytes")
     elif file.state == "long" and file.size is not None:
-        columns.append(f"{file.size - file.length} bytes too many")
+        surplus = file.size - file.length
+        columns.append(f"{surplus} byte{'s' * (surplus > 1)} too many")
     if file.bad and file.size is not None:
         ranges = ", ".join(f"{start}-{end}" for start, end in file.bad[:SHOWN_RANGES])
         more = len(file.bad) - SHOWN_RANGES

@@ -233,7 +233,8 @@ def _safe_paths(listing: Listing, warnings: list[str]) -> list[tuple[str, ...]]:
         pairs = zip(raw_paths, paths, strict=True)
         changed = [("/".join(raw), "/".join(safe)) for raw, safe in pairs if raw != safe]
         was, now = changed[0]
-        warnings.append(f"{len(changed)} file names had to change: {was[:99]!r} is {now[:99]!r}")
+        names = "file name" if len(changed) == 1 else "file names"
+        warnings.append(f"{len(changed)} {names} had to change: {was[:99]!r} is {now[:99]!r}")
     if pads:
         named = iter(paths)
         paths = [

@@ -6,14 +6,27 @@ A URL that cannot be used costs only itself, never the torrent.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from .metainfo_fields import Budget, text
+from swarm.errors import ConfigError
+
+from .metainfo_fields import DEFAULT_BUDGET, Budget, text
 
 # A scheme that we speak, a host without credentials, and no control characters anywhere.
 _HOST = r"://[^\s/?#@\\\x00-\x20\x7f]+(?:[/?#][^\x00-\x1f\x7f-\x9f]*)?"
 _TRACKER = re.compile(r"(?:https?|udp)" + _HOST, re.I)
 _WEB_SEED = re.compile(r"https?" + _HOST, re.I)
+
+
+def require_usable(trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
+    """Raises `ConfigError` for the first URL that no torrent could have."""
+    for url in trackers:
+        if len(url) > DEFAULT_BUDGET.url_length or not _TRACKER.fullmatch(url):
+            raise ConfigError(f"not the URL of a tracker (http, https or udp): {url!r}")
+    for url in web_seeds:
+        if len(url) > DEFAULT_BUDGET.url_length or not _WEB_SEED.fullmatch(url):
+            raise ConfigError(f"not the URL of a web seed (http or https): {url!r}")
 
 
 class _Sieve:

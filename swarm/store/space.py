@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from swarm.errors import DiskFull
+from swarm.errors import DiskFull, StorageError
 from swarm.proto.metainfo_files import File
 from swarm.units import format_size
 
@@ -18,8 +18,12 @@ from .places import Places
 def require(files: Sequence[File], places: Places, missing: Mapping[int, int]) -> None:
     """Raises `DiskFull` if the bytes that files (by index) are missing do not fit. Up to three `lstat` a file.
 
-    What a file has been given on the disk already, written or reserved, needs no more space.
+    What a file has been given on the disk already, written or reserved, needs no more space. Raises
+    another `StorageError` if they could not be written at all, which is better said now than when the
+    first piece comes.
     """
+    for path in {places.now(file).parent: places.now(file) for file in missing}.values():
+        _require_writable(path)
     needed = sum(
         min(lacking, _unallocated(places.now(file), files[file].length))
         for file, lacking in missing.items()
@@ -38,6 +42,19 @@ def require(files: Sequence[File], places: Places, missing: Mapping[int, int]) -
             needed=needed,
             free=free,
         )
+
+
+def _require_writable(path: Path) -> None:
+    """Raises `StorageError` where a file, and the folders above it, can be neither written nor made."""
+    existing = next(place for place in (path, *path.parents) if os.path.exists(place))
+    if existing != path and not existing.is_dir():
+        reason = errno.ENOTDIR
+    elif os.access(existing, os.W_OK):
+        return
+    else:
+        read_only = hasattr(os, "statvfs") and os.statvfs(existing).f_flag & os.ST_RDONLY
+        reason = errno.EROFS if read_only else errno.EACCES
+    raise StorageError.of(reason, str(path), 0, "write")
 
 
 def _unallocated(path: Path, length: int) -> int:

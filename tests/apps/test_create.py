@@ -166,7 +166,7 @@ def test_links(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "link").symlink_to("a.txt")
     assert start(["create", "holiday", "-q"]) == 3
     assert capsys.readouterr().err == (
-        f"swarm: {folder}/link: a symbolic link; `symlinks` says whether to keep or to follow them\n"
+        f"swarm: {folder}/link: a symbolic link; --symlinks (in Python: symlinks=) keeps or follows them\n"
     )
     assert not Path("holiday.torrent").exists()
     for how, length in (("keep", 0), ("follow", 40_000)):
@@ -183,7 +183,9 @@ def test_names_that_change_on_download_are_told(
 ) -> None:
     (folder / "back\\slash").write_bytes(b"x")
     assert start(["create", "holiday", f"--{version}"]) == 0
-    assert "1 file names had to change: 'back\\\\slash' is 'backslash'" in capsys.readouterr().err
+    assert "on download 1 file name had to change: 'back\\\\slash' is 'backslash'; name it so" in (
+        capsys.readouterr().err
+    )
     assert start(["create", "holiday", "--json"]) == 0
     done = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(done["warnings"]) == 1
@@ -304,3 +306,16 @@ def test_it_does_not_import_the_network(programs: Programs) -> None:
             check=True,
         )
         assert done.stdout.splitlines()[-1] == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--tracker", "the URL of a tracker"), ("--web-seed", "the URL of a web seed")],
+)
+def test_a_bad_url_is_2_before_anything_is_hashed(
+    option: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(["create", "holiday", option, "ftp://x"]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "100%" not in err

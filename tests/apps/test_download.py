@@ -295,6 +295,18 @@ def test_selected_files_and_a_rerun(programs: Programs, seeded: Seeded) -> None:
     assert same(seeded.data, programs.folder / "got" / "sample")
 
 
+def test_people_are_told_that_a_choice_is_not_all(programs: Programs, seeded: Seeded) -> None:
+    args = ("download", "sample.torrent", "-o", "got", *LISTEN)
+    told = f"1 of {len(FILES)} files were chosen; --select '*' gets all".encode()
+    assert told in programs.run(*args, "--select", "a.txt").stderr
+    again = programs.run(*args).stderr
+    assert told in again
+    assert b"already here" in again
+    everything = programs.run(*args, "--select", "*").stderr
+    assert b"chosen" not in everything
+    assert b"already complete" in programs.run(*args).stderr
+
+
 def test_files_by_their_numbers(programs: Programs, seeded: Seeded) -> None:
     listed = programs.run("info", "--files", "sample.torrent").stdout.decode().splitlines()
     numbers = {line.split("\t")[2]: line.split("\t")[0] for line in listed}
@@ -302,6 +314,7 @@ def test_files_by_their_numbers(programs: Programs, seeded: Seeded) -> None:
     args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
     done = last_record(programs.run(*args, "--select", number, "--first", number))
     assert done["length"] == 300_000
+    assert (done["files"], done["total_files"]) == (1, len(FILES))
     whole = last_record(programs.run(*args, "--select", f"0-{len(FILES) - 1}"))
     assert whole["length"] == sum(FILES.values())
 

@@ -70,7 +70,9 @@ def test_a_line_for_each_file_that_is_not_right(programs: Programs, trouble: Pat
         "long\tt/c\t4 bytes too many",
         "missing\tt/deep/d",
     ]
-    assert bad.stderr == b"swarm: t is not as the torrent says: 4 of 4 files, 9 pieces\n"
+    home = programs.folder / "data"
+    told = f"swarm: t in {home} is not as the torrent says: 4 of 4 files, 9 pieces\n"
+    assert bad.stderr.decode() == told
 
 
 def test_records_for_scripts(programs: Programs, trouble: Path) -> None:
@@ -184,3 +186,30 @@ def test_ctrl_c_ends_it_by_that_signal(programs: Programs) -> None:
 def test_a_copy_elsewhere(programs: Programs, shared: Path) -> None:
     shutil.copytree(shared, programs.folder / "copy" / "t")
     assert programs.run("verify", "t.torrent", "--path", "copy").returncode == 0
+
+
+def test_a_wrong_path_is_named(programs: Programs, shared: Path) -> None:
+    (programs.folder / "other").write_bytes(b"x")
+    done = programs.run("verify", "t.torrent", "--path", "other")
+    assert done.returncode == 2
+    assert b"other is neither t nor a folder that it could be in" in done.stderr
+    (programs.folder / "else").mkdir()
+    done = programs.run("verify", "t.torrent", "--path", "else")
+    assert done.returncode == 6
+    assert b"/else is not as the torrent says" in done.stderr
+
+
+@posix
+def test_a_link_of_the_same_name_is_the_folder(programs: Programs, shared: Path) -> None:
+    (programs.folder / "links").mkdir()
+    (programs.folder / "links" / "t").symlink_to(shared)
+    assert programs.run("verify", "t.torrent", "--path", "links/t").returncode == 0
+
+
+def test_what_is_no_torrent_is_named(programs: Programs) -> None:
+    (programs.folder / "file").write_bytes(b"x")
+    done = programs.run("verify", "file")
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"swarm: file is no torrent: ")
+    (programs.folder / "file").write_bytes(b"de")
+    assert b"file is no torrent: " in programs.run("info", "file").stderr

@@ -75,6 +75,8 @@ async def test_only_what_is_selected_comes(lab, sample, tmp_path):
         ("*", [A, B, EMPTY, C, D]),
         ("t/dir/*", [B, EMPTY, C]),
         ("dir/", [B, EMPTY, C]),
+        ("dir", [B, EMPTY, C]),
+        ("t/dir/sub", [C]),
         ("dir/sub/c", [C]),
         ("c", [C]),
         ("[ab]", [A, B]),

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import struct
+import subprocess
 import sys
 from hashlib import sha1
 
@@ -164,3 +165,21 @@ def test_what_lies_on_the_disk_needs_no_space(make_sample, tmpfs):
     assert caught.value.needed == 3 * MIB
     (tmpfs / "t/b").write_bytes(bytes(MIB))
     space.require(sample.meta.files, places, {0: 3 * MIB})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such folders")
+def test_where_nothing_can_be_written_is_said_before(make_sample, tmp_path, tmpfs):
+    sample = make_sample({"a": MIB, "dir/b": MIB}, piece_length=MIB)
+    (tmp_path / "file").write_bytes(b"")
+
+    def refused(dest):
+        with pytest.raises(StorageError) as caught:
+            space.require(sample.meta.files, Places(sample.meta.files, dest), {0: MIB, 1: MIB})
+        assert str(dest) in str(caught.value)
+        return caught.value.errno
+
+    assert refused(tmp_path / "file") == errno.ENOTDIR
+    assert refused(tmp_path / "file/below") == errno.ENOTDIR
+    subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
+    assert refused(tmpfs) == errno.EROFS
+    assert refused(tmpfs / "below") == errno.EROFS
