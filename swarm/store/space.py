@@ -22,10 +22,11 @@ def require(files: Sequence[File], places: Places, missing: Mapping[int, int]) -
     another `StorageError` if they could not be written at all, which is better said now than when the
     first piece comes.
     """
-    for path in {places.now(file).parent: places.now(file) for file in missing}.values():
+    now = {file: places.now(file) for file in missing}
+    for path in {path.parent: path for path in now.values()}.values():
         _require_writable(path)
     needed = sum(
-        min(lacking, _unallocated(places.now(file), files[file].length))
+        min(lacking, _unallocated(now[file], files[file].length))
         for file, lacking in missing.items()
     )
     free = _free(places.dest)
