@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .errors import UnsafePath as UnsafePath
     from .events import Event as Event
     from .events import EventStream as EventStream
+    from .events import MoveFailed as MoveFailed
     from .events import Overrun as Overrun
     from .events import PeerAddr as PeerAddr
     from .events import PeerJoined as PeerJoined
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .events import ResumeDoubted as ResumeDoubted
     from .events import ResumeNotSaved as ResumeNotSaved
     from .events import TorrentDone as TorrentDone
+    from .events import TorrentMoved as TorrentMoved
     from .events import TorrentStopped as TorrentStopped
     from .events import TrackerAnswered as TrackerAnswered
     from .events import TrackerFailed as TrackerFailed
@@ -76,8 +78,9 @@ _HOME = {
     "errors": """BencodeError ConfigError DiskFull DuplicateTorrent ListenError MagnetError MetainfoError
         ProtocolError SessionClosed SourceError StorageError SwarmError TorrentFailed TorrentRemoved
         TrackerError UnknownFile UnsafePath""",
-    "events": """Event EventStream Overrun PeerAddr PeerJoined PeerLeft PieceFailed PieceVerified
-        ResumeDoubted ResumeNotSaved TorrentDone TorrentStopped TrackerAnswered TrackerFailed""",
+    "events": """Event EventStream MoveFailed Overrun PeerAddr PeerJoined PeerLeft PieceFailed
+        PieceVerified ResumeDoubted ResumeNotSaved TorrentDone TorrentMoved TorrentStopped
+        TrackerAnswered TrackerFailed""",
     "metainfo": "Metainfo",
     "proto.metainfo": "InfoHash",
     "proto.metainfo_files": "File",

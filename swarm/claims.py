@@ -11,6 +11,8 @@ from typing import IO, NamedTuple
 from .engine.selection import Selection
 from .errors import StorageError
 from .proto.metainfo import Metainfo
+from .store.files import FileNow
+from .store.names import Where
 from .store.places import Places, Survey
 from .store.resume import Resume, ResumeFile, make_folder, trusted
 
@@ -30,49 +32,92 @@ class Claimed(NamedTuple):
 class Claims:
     """The resume file of one torrent in one folder, held by one process at a time.
 
-    The same torrent in two folders has two. It also remembers the `selection`. All methods block on
-    the disk, and may be called from any thread.
+    The same torrent in two folders has two. It also remembers the `selection`, and where a move comes
+    from and goes to: then both folders have one, which say the same. All methods block on the disk,
+    and may be called from any thread.
     """
 
     def __init__(
         self, state_dir: Path, meta: Metainfo, places: Places, selection: Selection
     ) -> None:
-        dest = places.dest
-        infohash = meta.infohash.wire
-        place = hashlib.sha1(str(dest).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        self._state_dir = state_dir
         self._meta = meta
-        self._dest = dest
         self._places = places
         self._selection = selection
-        self._remembered = (bytes(selection), selection.sequential)
+        self._infohash = meta.infohash.wire
+        self._remembered = self._chosen()
+        self._forward = ""
         self._mutex = threading.RLock()
-        self._infohash = infohash
-        self._file = ResumeFile(state_dir / "resume" / place, infohash)
-        self._lock: IO[bytes] | None = None
+        self._files: dict[str, ResumeFile] = {}
+        self._locks: dict[str, IO[bytes]] = {}
 
-    def load(self) -> Claimed:
-        """What the last run has left, held against the files as they are.
+    def _chosen(self) -> tuple[object, ...]:
+        """What users choose, and what is remembered of it."""
+        places, selection = self._places, self._selection
+        return bytes(selection), selection.sequential, places.where, places.going, places.before
+
+    def _file(self, dest: str) -> ResumeFile:
+        if dest not in self._files:
+            path = state_path(self._state_dir, self._infohash, dest)
+            self._files[dest] = ResumeFile(path.parent, self._infohash)
+        return self._files[dest]
+
+    def _ends(self) -> tuple[Where, Where | None]:
+        """Where the torrent is or comes from, and where it goes to."""
+        places = self._places
+        if places.before is not None:
+            return places.before, places.where
+        return places.where, places.going
+
+    def _folders(self) -> list[str]:
+        """The folders whose resume files tell of the torrent; the one that it goes to first."""
+        now, to = self._ends()
+        return list(dict.fromkeys([to.dest, now.dest] if to else [now.dest]))
+
+    def load(self, found: Survey | None = None) -> Claimed:
+        """What the last run has left, held against the files as they are (or were `found`).
 
         Raises `StorageError` where something came to lie under the final name of a file that was
         begun here under its part name: which of them counts is not ours to say.
         """
-        resume, reason = self._load()
+        now = found or self._places.survey()
+        resume, reason = self._load(self._places.where.dest)
         if resume is not None:
             self._check_names(resume)
-        good, doubtful = trusted(resume, self._meta, self._places.survey().files)
+        files = self._unmoved(resume, now)
+        good, doubtful = trusted(resume, self._meta, files, now.aside)
         return Claimed(good, doubtful, resume, reason)
 
-    def _load(self) -> tuple[Resume | None, str | None]:
-        resume, reason = self._file.load()
-        if resume is not None and Path(resume.dest) != self._dest:
-            return None, f"it is about the folder {resume.dest}"
+    def _load(self, dest: str) -> tuple[Resume | None, str | None]:
+        resume, reason = self._file(dest).load()
+        if resume is not None and dest not in (
+            resume.where.dest,
+            (resume.next or resume.where).dest,
+        ):
+            return None, f"it is about the folder {resume.where.dest}"
         return resume, reason
 
     def _check_names(self, resume: Resume) -> None:
-        parts = set(resume.parts)
-        for file, before in enumerate(resume.files[: len(self._meta.files)]):
-            if (before is None or file in parts) and self._places.contested(file):
+        for file in self.begun(resume):
+            if self._places.contested(file):
                 raise StorageError.of(errno.EEXIST, str(self._places.path(file)), 0, "rename")
+
+    def begun(self, resume: Resume | None = None) -> set[int]:
+        """The files that had no final name when the claim was made."""
+        resume = resume or self._load(self._places.where.dest)[0]
+        files = resume.files[: len(self._meta.files)] if resume is not None else ()
+        parts = resume.parts if resume is not None else ()
+        return {file for file, before in enumerate(files) if before is None} | set(parts)
+
+    def _unmoved(self, resume: Resume | None, now: Survey) -> list[FileNow | None]:
+        """The files, with the ctime that they had before they were moved: that did the move."""
+        files = list(now.files)
+        if resume is not None and self._places.before is not None:
+            for file, before in enumerate(resume.files[: len(files)]):
+                current = files[file]
+                if current is not None and before is not None and file not in now.behind:
+                    files[file] = current._replace(ctime_ns=before.ctime_ns)
+        return files
 
     def save(
         self, pieces: bytes, now: Survey, *, clean: bool, uploaded: int = 0, downloaded: int = 0
@@ -82,7 +127,7 @@ class Claims:
             self._save(
                 Resume(
                     infohash=self._infohash,
-                    dest=str(self._dest),
+                    where=self._places.where,
                     bitfield=pieces,
                     files=now.files,
                     parts=now.parts,
@@ -93,17 +138,48 @@ class Claims:
             )
 
     def _save(self, resume: Resume) -> None:
-        """The same, with the selection as it is at this moment."""
-        chosen = bytes(self._selection), self._selection.sequential
-        self._file.save(resume.with_selection(*chosen))
+        """The same, with what was chosen as it is at this moment.
+
+        The folder that a torrent has left keeps its resume file, which tells where it went, until
+        somebody had the chance to remember that: until a clean stop.
+        """
+        chosen = self._chosen()
+        now, to = self._ends()
+        forward = "" if resume.clean else self._forward
+        selection = bytes(self._selection), self._selection.sequential
+        resume = resume.with_choice(now, to, forward, *selection)
+        for dest in self._folders():
+            self._file(dest).save(resume)
+        if resume.clean and self._forward:
+            self.drop(self._forward)
         self._remembered = chosen
 
+    def moved(self, before: Where) -> None:
+        """A move is over, from `before`."""
+        if before.dest != self._places.where.dest:
+            self._forward = before.dest
+
+    def drop(self, dest: str) -> None:
+        """Claims nothing of another folder any more. Raises `StorageError`."""
+        with self._mutex:
+            self._file(dest).remove()
+            if dest == self._forward:
+                self._forward = ""
+            lock = self._locks.pop(dest, None)
+            if lock is not None:
+                lock.close()
+
     def recall(self) -> None:
-        """Selects what the last run had selected. Never raises."""
-        resume, _ = self._load()
-        if resume is not None and self._selection.restore(resume.priorities):
-            self._selection.sequential = resume.sequential
-        self._remembered = bytes(self._selection), self._selection.sequential
+        """Selects what the last run had selected, and finds out where it has put it. Never raises."""
+        resume, _ = self._load(self._places.where.dest)
+        if resume is not None and resume.next is not None:
+            resume = self._load(resume.next.dest)[0] or resume
+        if resume is not None:
+            if self._places.recall(resume.where, resume.next):
+                self._forward = resume.forward
+            if self._selection.restore(resume.priorities):
+                self._selection.sequential = resume.sequential
+        self._remembered = self._chosen()
 
     def remember(self) -> None:
         """Makes a changed selection durable; what is claimed stays as it is.
@@ -111,13 +187,13 @@ class Claims:
         Raises `StorageError`, also when another process works with the same files.
         """
         with self._mutex:
-            if self._remembered == (bytes(self._selection), self._selection.sequential):
+            if self._remembered == self._chosen():
                 return
-            ours = self._lock is not None
+            ours = bool(self._locks)
             if not ours:
                 self.acquire()
             try:
-                resume, _ = self._load()
+                resume, _ = self._load(self._places.where.dest)
                 self._save(resume or self._nothing())
             finally:
                 if not ours:
@@ -126,29 +202,40 @@ class Claims:
     def _nothing(self) -> Resume:
         return Resume(
             infohash=self._infohash,
-            dest=str(self._dest),
+            where=self._places.where,
             bitfield=bytes(-(-self._meta.piece_count // 8)),
             files=(None,) * len(self._meta.files),
             clean=False,
         )
 
+    def reset(self) -> None:
+        """Claims nothing, but goes on to remember what was chosen. Raises `StorageError`."""
+        with self._mutex:
+            try:
+                self._save(self._nothing())
+            except StorageError:
+                self.forget()  # at least that
+
     def forget(self) -> None:
         """Claims nothing any more, and remembers nothing. Raises `StorageError`."""
         with self._mutex:
-            self._file.remove()
-            self._remembered = bytes(Selection(self._meta)), False
+            for dest in {*self._folders(), self._forward} - {""}:
+                self._file(dest).remove()
+            self._remembered = ()
 
     def acquire(self) -> None:
         """Keeps other processes from writing to the same files. Raises `StorageError`."""
         with self._mutex:
-            self._acquire()
+            for dest in self._folders():
+                if dest not in self._locks:
+                    self._acquire(dest)
 
-    def _acquire(self) -> None:
+    def _acquire(self, dest: str) -> None:
         try:
             import fcntl
         except ImportError:
             return
-        path = self._file.path.with_suffix(".lock")
+        path = self._file(dest).path.with_suffix(".lock")
         try:
             make_folder(path.parent)
             lock = path.open("wb")
@@ -158,13 +245,19 @@ class Claims:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            text = f"another process works on {self._meta.name} in {self._dest}"
+            text = f"another process works on {self._meta.name} in {dest}"
             raise StorageError(text, errno=error.errno, path=str(path), operation="lock") from error
-        self._lock = lock
+        self._locks[dest] = lock
 
     def release(self) -> None:
         """Lets others have the files."""
         with self._mutex:
-            if self._lock is not None:
-                self._lock.close()
-                self._lock = None
+            for lock in self._locks.values():
+                lock.close()
+            self._locks.clear()
+
+
+def state_path(state_dir: Path, infohash: bytes, dest: str) -> Path:
+    """What is remembered of a torrent in the folder `dest` lies here, with suffixes."""
+    place = hashlib.sha1(dest.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return state_dir / "resume" / place / infohash.hex()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
 
 from .errors import ConfigError, StorageError, SwarmError, TrackerError
@@ -43,6 +44,20 @@ class TorrentDone(Event):
 @dataclass(frozen=True, slots=True)
 class TorrentStopped(Event):
     """The torrent stopped on an error; `resume()` tries again."""
+
+    error: StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentMoved(Event):
+    """All files are where they were to go; `path` is the torrent's `path` from now on."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MoveFailed(Event):
+    """A move that an earlier run had begun could not be ended. The torrent runs on where its files are."""
 
     error: StorageError
 

@@ -13,18 +13,21 @@ from .engine.selection import Priority, Selection
 from .engine.torrent import Torrent as Engine
 from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved
 from .events import (
+    MoveFailed,
     PeerAddr,
     PieceFailed,
     PieceVerified,
     ResumeDoubted,
     ResumeNotSaved,
     TorrentDone,
+    TorrentMoved,
     TorrentStopped,
 )
 from .peering import Peering
 from .proto.metainfo import Metainfo
 from .report import Report
 from .store.disk import Verdict
+from .store.names import Where
 from .storing import Storing
 from .turns import Turns
 
@@ -47,7 +50,6 @@ class Runner:
     ) -> None:
         self.session = session
         self.meta = meta
-        self.dest = dest
         self.tiers = trackers
         self.handle: Torrent
         self.state = "paused"
@@ -58,7 +60,7 @@ class Runner:
         self.selection = Selection(meta)
         self.everything = Selection(meta)
         """All files, whatever is wanted, for what is told of the whole torrent."""
-        self.storing = Storing(self)
+        self.storing = Storing(self, dest)
         self.have = self.storing.have
         self.engine: Engine | None = None
         self._past = (0, 0, 0)
@@ -147,6 +149,8 @@ class Runner:
         self.engine.candidates.add(self._peers_given, "user", now)
         self.engine.start(now)
         self._spawn(self.storing.claim_regularly())
+        if self.storing.moving.under_way:
+            self._spawn(self.storing.moving.go_on())
         self._wake()
 
     async def select(
@@ -169,6 +173,7 @@ class Runner:
             self.session.settle()
             self.arm()
         await self.storing.remember()
+        await self.storing.want()
         if self.engine is not None:
             await self.storing.make_room()
 
@@ -242,6 +247,25 @@ class Runner:
     def doubted(self, reason: str) -> None:
         """What was remembered could not be used."""
         self.session.bus.publish(ResumeDoubted(self.handle, reason))
+
+    async def move(self, to: Where) -> None:
+        """Moves the files, in any state; giving up the wait does not call it off.
+
+        Raises `StorageError`, and `TorrentRemoved`.
+        """
+        if self.removed:
+            raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
+        if self._opening is not None and not self._opening.done():
+            await asyncio.wait([self._opening])
+        await asyncio.shield(self.storing.moving.begin(to, self._turns))
+
+    def moved(self) -> None:
+        """All files are where they were to go."""
+        self.session.bus.publish(TorrentMoved(self.handle, self.handle.path))
+
+    def not_moved(self, error: StorageError) -> None:
+        """A move of an earlier run could not be ended. That alone stops nothing."""
+        self.session.bus.publish(MoveFailed(self.handle, error))
 
     async def recheck(self) -> Report:
         """Hash everything again and tell what was found; go on from there, unless it was paused.

@@ -248,6 +248,18 @@ class Session:
         self._runners.pop(runner.infohash, None)
         self._torrents.pop(runner.meta.infohash, None)
 
+    def shared(self, runner: Runner) -> set[Path]:
+        """The files of other torrents that lie where those of this one may lie."""
+        files: set[Path] = set()
+        root = runner.storing.places.where.root(runner.meta.files)
+        for other in self._runners.values():
+            places = other.storing.places
+            for where in (places.where, places.before or places.where):
+                theirs = where.root(other.meta.files)
+                if root == theirs or root in theirs.parents or theirs in root.parents:
+                    files.update(Path(where.dest, *path) for path in where.paths(places.files))
+        return files
+
     def events(
         self, *kinds: type[E], overflow: Overflow = "drop_oldest", maxsize: int = 1024
     ) -> EventStream[E]:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from errno import ECANCELED, EWOULDBLOCK
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._bits import Bits
 from .checking import look
-from .claims import Claims
+from .claims import Claims, state_path
 from .errors import StorageError
 from .finishing import Finishing
+from .moving import Moving
 from .net.peer import Frames
 from .report import Report, report
 from .store import space
 from .store.disk import Storage, Verdict
-from .store.places import Places
+from .store.names import Where
+from .store.places import Places, Survey
 from .turns import through
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 class Storing:
     """The files of one torrent, and what is claimed of them."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, dest: Path) -> None:
         self.have = Bits(runner.meta.piece_count)
         self.known = False
         """Whether `have` tells what is on the disk."""
@@ -39,13 +42,28 @@ class Storing:
         self._runner = runner
         self._session = runner.session
         self._meta = runner.meta
-        self._places = Places(runner.meta.files, runner.dest)
-        self._claims = Claims(runner.session.state_dir, runner.meta, self._places, runner.selection)
+        self.places = Places(runner.meta.files, dest, self._aside)
+        self.claims = Claims(runner.session.state_dir, runner.meta, self.places, runner.selection)
+        self.moving = Moving(self, runner)
+        self.still = asyncio.Lock()
+        """Held while files change their places, and while it is claimed how they are."""
         self._finishing = Finishing(runner.meta)
         self._storage: Storage | None = None
         self._claimed = -1  # pieces in the resume file
         self._commits = 0  # under way
         self._settled: asyncio.Future[None] | None = None
+
+    def _aside(self, where: Where) -> Path:
+        """The file for what is kept aside lies beside the resume file."""
+        path = state_path(self._session.state_dir, self._meta.infohash.wire, where.dest)
+        return path.with_suffix(".aside")
+
+    def opened(self) -> Storage:
+        """The files, open. Raises `StorageError` (ECANCELED) if they are not."""
+        if self._storage is None:
+            text = f"{self._meta.name} was closed"
+            raise StorageError(text, errno=ECANCELED, path=str(self.places.dest))
+        return self._storage
 
     # ------------------------------------------------------------ opening and closing
 
@@ -57,26 +75,24 @@ class Storing:
         self.known = False
         self._claimed = -1
         await self._acquire()
-        self._storage = self._session.disk.open(
-            self._meta,
-            self._places,
-            writable=True,
-            make_parts=self._session.settings.part_names,
-        )
+        found = await self._open_storage()
         self.have.zero()
         if verify is True:
-            await through(asyncio.to_thread(self._claims.forget))
+            await through(asyncio.to_thread(self.claims.reset))
         await self.remember()
+        assert self._storage is not None
         if verify is False:
             self.have.fill()
         elif verify is True:
             await self._check(self._storage, None, fresh=True)
-            found = await asyncio.to_thread(look, self._meta, self._places)
-            self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), found)
+            there = await asyncio.to_thread(look, self._meta, self.places)
+            self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), there)
         else:
-            await self._load(self._storage)
+            await self._load(self._storage, found)
+        self._finishing.begin(self.have)
         await self._finish(self._storage)
         self.known = True
+        await self.want()
         if not self.have.full or self._claimed != self.have.count:
             # Before anything is written: from here on the last stop was not a clean one.
             await self.claim(clean=False)
@@ -84,19 +100,19 @@ class Storing:
     async def _acquire(self) -> None:
         """Raises `StorageError` if another process has the files; without a lock file it goes on."""
         try:
-            await through(asyncio.to_thread(self._claims.acquire))
+            await through(asyncio.to_thread(self.claims.acquire))
         except StorageError as error:
             if error.errno == EWOULDBLOCK:
                 raise
             self._runner.not_saved(error)
 
-    async def _load(self, storage: Storage) -> None:
+    async def _load(self, storage: Storage, found: Survey) -> None:
         """Believes what can be believed and hashes what cannot.
 
         After an unclean end the device has the last word: a write-back that failed leaves pages in
         the cache that look well, and that no later sync will ever write.
         """
-        claimed = await asyncio.to_thread(self._claims.load)
+        claimed = await asyncio.to_thread(self.claims.load, found)
         if claimed.reason is not None:
             self._runner.doubted(claimed.reason)
         self._adopt(claimed.trusted)
@@ -106,10 +122,37 @@ class Storing:
         elif claimed.reason is None:
             self._claimed = self.have.count
 
+    async def _open_storage(self) -> Survey:
+        """Opens the files where they are; what is kept aside of wanted ones is put there first."""
+        self.places.unwanted = self._unwanted()
+        found = await asyncio.to_thread(self.places.survey)
+        self._storage = self._session.disk.open(
+            self._meta,
+            self.places,
+            writable=True,
+            make_parts=self._session.settings.part_names,
+            found=found,
+        )
+        if await asyncio.to_thread(self.places.is_any_aside):
+            await self._storage.unwant(self.places.unwanted)
+            found = await asyncio.to_thread(self.places.survey)
+        return found
+
+    def _unwanted(self) -> frozenset[int]:
+        priorities = enumerate(self._runner.selection.priorities)
+        return frozenset(file for file, priority in priorities if not priority)
+
+    async def want(self) -> None:
+        """Follows the selection: files that are not wanted are not made. Raises `StorageError`."""
+        unwanted, storage = self._unwanted(), self._storage
+        if storage is not None and self.known and unwanted != self.places.unwanted:
+            await storage.unwant(unwanted)
+            await self._finish(storage)
+            await storage.sync()  # which makes empty files
+
     async def _finish(self, storage: Storage) -> None:
-        """Gives the files that are complete their final names, if the last run did not come to it."""
-        self._finishing.begin(self.have)
-        parts = (await asyncio.to_thread(self._places.survey)).parts
+        """Gives the files that are complete their final names, if they did not come to it."""
+        parts = (await asyncio.to_thread(storage.survey)).parts
         if complete := self._finishing.complete(parts):
             await storage.finish(complete)
 
@@ -135,7 +178,7 @@ class Storing:
             lacking = file.length - selection.done_of(file.index, self.have) if priority else 0
             if lacking:
                 missing[file.index] = lacking
-        await asyncio.to_thread(space.require, self._meta.files, self._places, missing)
+        await asyncio.to_thread(space.require, self._meta.files, self.places, missing)
         if storage is self._storage and self._session.settings.allocation == "full":
             await storage.allocate(list(missing))
 
@@ -152,41 +195,69 @@ class Storing:
             if storage is not None:
                 await storage.close()
         finally:
-            self._claims.release()
+            self.claims.release()
 
     async def forget(self) -> None:
-        """Claims nothing any more."""
-        await asyncio.to_thread(self._claims.forget)
+        """Claims nothing any more, and keeps nothing aside."""
+        await asyncio.to_thread(self.claims.forget)
+        await asyncio.to_thread(self.places.forget)
+
+    async def delete(self, shared: Collection[Path]) -> None:
+        """Takes the files away, but none that is `shared`. Raises `StorageError`.
+
+        Of a file that lies under both of its names, the one that was begun here is ours.
+        """
+        await through(asyncio.to_thread(self.claims.acquire))
+        try:
+            begun = await asyncio.to_thread(self.claims.begun)
+            await self._open_storage()
+            storage, places = self.opened(), self.places
+            ours = [
+                (file.index, file.index in begun and places.contested(file.index))
+                for file in self._meta.files
+                if not file.pad and places.path(file.index) not in shared
+            ]
+            await storage.release()
+            await storage.remove(ours)
+        finally:
+            await self.close()
 
     # ------------------------------------------------------------ claims
 
     async def recall(self) -> None:
         """Selects what the last run had selected."""
-        await asyncio.to_thread(self._claims.recall)
+        await asyncio.to_thread(self.claims.recall)
 
     async def remember(self) -> None:
         """Makes a changed selection durable. Raises `StorageError`."""
-        await through(asyncio.to_thread(self._claims.remember))
+        await through(asyncio.to_thread(self.claims.remember))
 
-    async def claim(self, *, clean: bool) -> None:
+    async def claim(self, *, clean: bool) -> bool:
         """Data first, then the claim. `clean`: nothing is written after this.
 
         Raises `StorageError` where the data could not be made durable. Where only the claim cannot be
-        saved, the torrent runs on and that is told; it is tried again.
+        saved, the torrent runs on and that is told; it is tried again. Whether it was saved.
         """
+        async with self.still:
+            return await self.claim_now(clean=clean)
+
+    async def claim_now(self, *, clean: bool) -> bool:
+        """The same, by who has all files where they are."""
         storage = self._storage
         if storage is None:
-            return
+            return False
         pieces, count = bytes(self.have), self.have.count
         await storage.sync()
         downloaded, uploaded, _ = self._runner.totals
 
         def save() -> None:
             now = storage.survey()
-            self._claims.save(pieces, now, clean=clean, uploaded=uploaded, downloaded=downloaded)
+            self.claims.save(pieces, now, clean=clean, uploaded=uploaded, downloaded=downloaded)
 
-        if await self._remember(save):
+        saved = await self._remember(save)
+        if saved:
             self._claimed = count
+        return saved
 
     async def _remember(self, change: Callable[[], None]) -> bool:
         """Changes the resume file. Whether that could be done."""

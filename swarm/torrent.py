@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from .engine.selection import Priority
-from .errors import StorageError, TorrentFailed, TorrentRemoved
+from .errors import TorrentFailed, TorrentRemoved
 from .matching import What, by_index, only
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
@@ -45,6 +46,8 @@ class Stats:
     """Bytes that came twice or unasked."""
     peers: int
     seeds: int
+    moving: float | None
+    """0 to 1, while it moves to another place."""
     eta: float | None
     ratio: float
     """Uploaded over downloaded; over the torrent's length where nothing was downloaded."""
@@ -86,7 +89,7 @@ class Torrent:
     @property
     def path(self) -> Path:
         """The file, or the folder of a torrent of several."""
-        return self._runner.dest / self._runner.meta.files[0].path[0]
+        return self._runner.storing.places.where.root(self._runner.meta.files)
 
     @property
     def trackers(self) -> Sequence[TrackerStatus]:
@@ -124,6 +127,7 @@ class Torrent:
             wasted=wasted,
             peers=len(peers),
             seeds=sum(peer.wire.bits.full for peer in peers),
+            moving=runner.storing.moving.progress,
             eta=(length - done) / down_rate if down_rate and done < length else None,
             ratio=uploaded / (downloaded or runner.everything.length or 1),
         )
@@ -206,6 +210,42 @@ class Torrent:
         """
         await self._runner.select({}, sequential=sequential)
 
+    # ------------------------------------------------------------ where it lies
+
+    def file_path(self, index: int) -> Path:
+        """Where one of `files` is when it is complete; until then it may be called NAME.part."""
+        return self._runner.storing.places.path(range(len(self.files))[index])
+
+    async def move(self, dest: str | os.PathLike[str]) -> None:
+        """Moves all of it into another folder, on this or on another file system.
+
+        It goes on trading meanwhile (`stats.moving`), and giving up the wait does not call it off. When
+        the process dies, or the torrent is paused, the next start goes on with it, whichever of the
+        two folders it is added with. Raises `StorageError`: EEXIST rather than replace a file, `DiskFull`;
+        then everything is where it was. Raises `TorrentRemoved`.
+        """
+        where = self._runner.storing.places.where
+        to = str(Path(dest).expanduser().absolute())
+        await self._runner.move(where.into(to))
+
+    async def rename(self, name: str) -> None:
+        """Gives its folder, or its only file, another name. Like `move`; raises `UnsafePath`, too."""
+        where = self._runner.storing.places.where
+        await self._runner.move(where.called(name))
+
+    async def rename_file(self, index: int, path: str) -> None:
+        """Gives one of `files` another path, "/" between folders, below the torrent's own folder.
+
+        Like `move`. Raises `UnsafePath` for what could not be a path in a torrent, and `StorageError`
+        (EEXIST) for that of another file.
+        """
+        if self._runner.meta.single_file:
+            await self.rename(path)
+            return
+        where = self._runner.storing.places.where
+        parts = tuple(path.split("/"))
+        await self._runner.move(where.with_file(range(len(self.files))[index], parts))
+
     # ------------------------------------------------------------ doing
 
     def add_peer(self, addr: tuple[str, int]) -> None:
@@ -232,16 +272,19 @@ class Torrent:
         return await self._runner.recheck()
 
     async def remove(self, *, delete_data: bool = False) -> None:
-        """Take it out of the session. With `delete_data`, its files and emptied folders go, too.
+        """Take it out of the session. With `delete_data`, its files and emptied folders go, too: not
+        those that another torrent of the session has, and nothing behind a symlink.
 
         Raises `StorageError` for a file that could not be deleted, when all others are.
         """
         runner = self._runner
         await runner.stop()
         runner.session.discard(runner)
-        await runner.forget()
-        if delete_data:
-            await asyncio.to_thread(delete_files, runner.dest, runner.meta.files)
+        try:
+            if delete_data:
+                await runner.storing.delete(runner.session.shared(runner))
+        finally:
+            await runner.forget()
 
 
 class Watch:
@@ -270,33 +313,3 @@ class Watch:
         self._started = True
         self._ended = self._torrent._finished()
         return self._torrent.stats
-
-
-def delete_files(dest: Path, files: Sequence[File]) -> None:
-    """Removes the files of a torrent, and the folders that are empty then. Symlinks are not followed.
-
-    Raises `StorageError` for the first that could not be removed, when all others are.
-    """
-    folders: set[Path] = set()
-    failed: StorageError | None = None
-    for file in files:
-        if file.pad:
-            continue
-        path = dest.joinpath(*file.path)
-        inner = [p for p in path.parents if dest in p.parents]
-        if any(p.is_symlink() for p in inner):
-            continue
-        folders.update(inner)
-        try:
-            path.unlink()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            failed = failed or StorageError.of(error.errno or 0, str(path), 0, "delete")
-    for folder in sorted(folders, key=lambda p: -len(p.parts)):
-        try:
-            folder.rmdir()
-        except OSError:
-            continue
-    if failed is not None:
-        raise failed

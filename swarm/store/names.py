@@ -24,6 +24,18 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     renamed: dict[int, tuple[str, ...]] = {}
     """The paths of single files, below the torrent's own folder."""
 
+    def into(self, dest: str) -> Where:
+        """The same names in another folder."""
+        return msgspec.structs.replace(self, dest=dest)
+
+    def called(self, name: str) -> Where:
+        """The same under another name."""
+        return msgspec.structs.replace(self, name=name)
+
+    def with_file(self, index: int, path: tuple[str, ...]) -> Where:
+        """The same with one file under another path."""
+        return msgspec.structs.replace(self, renamed={**self.renamed, index: path})
+
     def paths(self, files: Sequence[File]) -> list[tuple[str, ...]]:
         """The path of each file below `dest`; empty for a pad file."""
         if not self.name and not self.renamed:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from swarm.errors import StorageError
 from swarm.proto.metainfo_files import File
 
 from .files import FileNow, look
@@ -57,6 +58,23 @@ class Places:
         self._keep = keep
         self._suffix = part_suffix(file.path for file in files)
         self._named: tuple[Where, list[Home]] | None = None
+
+    def recall(self, where: Where, to: Where | None) -> bool:
+        """Takes over where another run has put the torrent, and where that was moving it. Not if the
+        names are not for files of this torrent."""
+        try:
+            for names in (where, to or where):
+                names.check(self.files)
+        except StorageError:
+            return False
+        self.where, self.before = (where, None) if to is None else (to, where)
+        return True
+
+    def begin_move(self, to: Where) -> Where:
+        """From here on files may be in either place. Says where they come from."""
+        if self.before is None:
+            self.before, self.where, self.going = self.where, to, None
+        return self.before
 
     # ------------------------------------------------------------ names
 
@@ -172,11 +190,25 @@ class Places:
             files.append(now)
         return Survey(tuple(files), tuple(parts), frozenset(aside), tuple(behind), tuple(left))
 
+    def is_any_aside(self) -> bool:
+        """Is anything kept aside?"""
+        return any(path.exists() for path in self._asides())
+
+    def forget(self) -> None:
+        """Keeps nothing aside any more. Raises `StorageError`."""
+        for path in self._asides():
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError.of(error.errno or 0, str(path), 0, "delete") from error
+
+    def _asides(self) -> list[Path]:
+        found = (self.aside(where) for where in (self.where, self.before, self.going) if where)
+        return [path for path in found if path is not None]
+
     def _look_aside(self) -> FileNow | None:
-        if not self.unwanted:
-            return None
-        path, before = self.aside(), self.aside(self.before) if self.before else None
-        return (look(path) if path else None) or (look(before) if before else None)
+        found = map(look, self._asides()) if self.unwanted else ()
+        return next(filter(None, found), None)
 
     def contested(self, file: int) -> bool:
         """Does the file lie under both of its names, as two different files?"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -21,6 +21,7 @@ from swarm.errors import StorageError
 from swarm.proto.metainfo import Metainfo
 
 from .files import FileNow
+from .names import Where
 
 MAGIC = b"swarmres"
 VERSION = 2
@@ -41,8 +42,12 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     infohash: bytes
     """The v1 info-hash, or the v2 one where there is none."""
-    dest: str
-    """The folder that holds the data: a wish, to be held against the rules like any other."""
+    where: Where
+    """The folder that holds the data, and its names: a wish, to be held against the rules like any other."""
+    next: Where | None = None
+    """Where it was being moved to: some files may be there."""
+    forward: str = ""
+    """The folder that it was moved from since the last clean stop, whose resume file points here."""
     bitfield: bytes
     """Pieces that are verified and durable, in wire order."""
     files: tuple[FileNow | None, ...]
@@ -57,9 +62,18 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploaded: Count = 0
     downloaded: Count = 0
 
-    def with_selection(self, priorities: bytes, sequential: bool) -> Resume:
-        """The same with another choice of files."""
-        return msgspec.structs.replace(self, priorities=priorities, sequential=sequential)
+    def with_choice(
+        self, where: Where, to: Where | None, forward: str, priorities: bytes, sequential: bool
+    ) -> Resume:
+        """The same, of other places and with another choice of files."""
+        return msgspec.structs.replace(
+            self,
+            where=where,
+            next=to,
+            forward=forward,
+            priorities=priorities,
+            sequential=sequential,
+        )
 
 
 class Loaded(NamedTuple):
@@ -173,8 +187,9 @@ class ResumeFile:
             raise _Unusable(f"makes no sense: {error}") from error
         if resume.infohash != self._infohash:
             raise _Unusable("belongs to another torrent")
-        if not os.path.isabs(resume.dest) or "\0" in resume.dest:
-            raise _Unusable("names no absolute folder")
+        for where in (resume.where, resume.next or resume.where):
+            if not os.path.isabs(where.dest) or "\0" in where.dest:
+                raise _Unusable("names no absolute folder")
         return resume
 
 
@@ -206,7 +221,10 @@ _TRUST, _CHECK, _LOST = 0, 1, 2
 
 
 def trusted(
-    resume: Resume | None, meta: Metainfo, now: Sequence[FileNow | None]
+    resume: Resume | None,
+    meta: Metainfo,
+    now: Sequence[FileNow | None],
+    aside: Collection[int] = (),
 ) -> tuple[bytes, bytes]:
     """Which pieces may be believed, and which others are worth a check: two bitfields.
 
@@ -215,7 +233,8 @@ def trusted(
     are as they were, and checked if not. A file that was being written when the end came has
     changed since the claim: its claimed pieces stay believed unless it shrank or grew older. After
     such an end pieces without a claim are checked where there is data, so that nothing written is
-    fetched twice. What is not on the disk at all is in neither.
+    fetched twice. What is not on the disk at all is in neither, nor are unclaimed pieces that lie
+    all in files which are kept `aside`: of those, what is there is what pieces share with others.
     """
     count = meta.piece_count
     claims = _claims(resume, count)
@@ -225,13 +244,15 @@ def trusted(
     else:
         saved, clean = resume.files, resume.clean
     claimed = [bool(claims[piece // 8] & 0x80 >> piece % 8) for piece in range(count)]
-    state = bytearray(count)
+    state, apart = bytearray(count), bytearray(b"\1" * count)
     lost: list[tuple[int, int]] = []
     for file, before, current in zip(meta.files, saved, now, strict=True):
         if file.pad or not file.length:
             continue
         first = file.offset // meta.piece_length
         end = (file.offset + file.length - 1) // meta.piece_length + 1
+        if file.index not in aside:
+            apart[first:end] = bytes(end - first)
         size = current.size if current is not None else 0
         if size < file.length:
             lost.append(((file.offset + size) // meta.piece_length, end))
@@ -244,6 +265,8 @@ def trusted(
         bit = 0x80 >> piece % 8
         if verdict == _TRUST and claimed[piece]:
             believed[piece // 8] |= bit
+        elif apart[piece] and not claimed[piece]:
+            continue
         elif verdict == _CHECK or (verdict == _TRUST and not clean):
             doubted[piece // 8] |= bit
     return bytes(believed), bytes(doubted)

@@ -136,8 +136,12 @@ class Gate:
         self._more.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._server.is_serving():  # it came while the gate was being taken away
+            writer.close()
+            return
+        self._writers.add(writer)
         there, onward = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, onward}
+        self._writers.add(onward)
         for coroutine in (self._pump(reader, onward, False), self._pump(there, writer, True)):
             task = asyncio.get_running_loop().create_task(coroutine)
             self._tasks.add(task)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from swarm.errors import DiskFull, StorageError
 from swarm.store import resume as module
 from swarm.store.files import FileNow
+from swarm.store.names import Where
 from swarm.store.places import Places
 from swarm.store.resume import Resume, ResumeFile, trusted
 
@@ -23,7 +24,7 @@ INFOHASH = bytes(range(20))
 def make(**changes) -> Resume:
     facts = {
         "infohash": INFOHASH,
-        "dest": "/data",
+        "where": Where("/data"),
         "bitfield": b"\xf0",
         "files": (FileNow(10, 20, 30), None),
         "clean": True,
@@ -100,8 +101,9 @@ def test_rs02_any_content_under_a_right_checksum(tmp_path_factory, body):
         {"files": ((-1, 5, 5),)},
         {"files": (5,)},
         {"bitfield": 7},
-        {"dest": "relative/folder"},
-        {"dest": "/a\0b"},
+        {"where": Where("relative/folder")},
+        {"where": Where("/a\0b")},
+        {"next": Where("relative/folder")},
         {"clean": 3},
     ],
 )
