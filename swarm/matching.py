@@ -21,7 +21,7 @@ name, is right whatever characters it has.
 def matching(files: Sequence[File], what: What) -> list[int]:
     """The indices of the files that `what` means; pad files are never meant.
 
-    Raises `UnknownFile` when there is none.
+    Raises `UnknownFile` when there is none, and `ConfigError` for what could mean none.
     """
     if isinstance(what, str):
         found = [file.index for file in files if not file.pad and _named(file, what)]
@@ -29,8 +29,10 @@ def matching(files: Sequence[File], what: What) -> list[int]:
         indices = what if isinstance(what, range) else range(what, what + 1)
         inside = indices and all(0 <= end < len(files) for end in (indices[0], indices[-1]))
         found = [index for index in indices if not files[index].pad] if inside else []
-    else:
+    elif callable(what):
         found = [file.index for file in files if not file.pad and what(file)]
+    else:
+        raise ConfigError(f"files are named by index, range, glob or function, not by {what!r}")
     if not found:
         raise UnknownFile(what)
     return found
@@ -51,6 +53,8 @@ def only(
     files: Sequence[File], now: Sequence[Priority], select: Iterable[What]
 ) -> dict[int, Priority]:
     """What makes exactly these files wanted; one that is wanted already keeps its priority."""
+    if isinstance(select, str) or not isinstance(select, Iterable):
+        raise ConfigError(f"a list of files is needed, as [{select!r}]")
     chosen = {index for what in select for index in matching(files, what)}
     return {
         file.index: (now[file.index] or Priority.NORMAL) if file.index in chosen else Priority.SKIP
@@ -64,6 +68,8 @@ def by_index(files: Sequence[File], priorities: Mapping[What, Priority]) -> dict
     Raises `UnknownFile`, and `ConfigError` for what is no priority.
     """
     found: dict[int, Priority] = {}
+    if not isinstance(priorities, Mapping):
+        raise ConfigError(f"a priority for each of some files is needed, not {priorities!r}")
     for what, priority in priorities.items():
         try:
             priority = Priority(priority)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swarm._wire import EXTENDED, Wire
+from swarm.engine.candidates import Addr, normalise
 from swarm.engine.peer import Peer
-from swarm.errors import ProtocolError
+from swarm.errors import ConfigError, ProtocolError
 from swarm.events import PeerAddr, PeerJoined, PeerLeft
 from swarm.net.listen import dial
 from swarm.net.peer import Connection
@@ -21,6 +22,20 @@ if TYPE_CHECKING:
 CLIENT = "swarm 0.1"
 MOST_HANDSHAKES = 16
 """Extended handshakes in one read, before any is looked at: a read holds tens of thousands."""
+
+
+def address_of(given: Any) -> Addr:
+    """The IP address and port that a caller gave for a peer. Raises `ConfigError` for anything else."""
+    try:
+        host, port = given
+        addr = normalise((host, port))
+    except (TypeError, ValueError):
+        addr = None
+    if addr is None:
+        raise ConfigError(
+            f"not where a peer can be: {given!r} (an IP address and a port are needed)"
+        )
+    return addr
 
 
 class Peering:

@@ -31,8 +31,10 @@ from .metainfo import Metainfo
 from .net.listen import listen
 from .net.peer import Connection
 from .net.trackers import TrackerClient
+from .peering import address_of
 from .proto.handshake import Handshake, make_peer_id
 from .proto.metainfo import InfoHash
+from .proto.metainfo_urls import require_usable
 from .runner import Runner
 from .settings import Settings
 from .store.disk import Disk
@@ -206,7 +208,9 @@ class Session:
         self._check_open()
         meta = await self._resolve(src)
         infohash = meta.infohash.wire
+        require_usable(trackers, ())
         extra = tuple(trackers)
+        given = [address_of(peer) for peer in peers]
         tiers = (*((extra,) if extra else ()), *meta.trackers)
         where = Path(dest).expanduser().absolute()
         runner = Runner(self, meta, where, trackers=tiers, verify=verify)
@@ -224,8 +228,8 @@ class Session:
             raise DuplicateTorrent(self._runners[infohash].handle)
         self._runners[infohash] = runner
         self._torrents[meta.infohash] = runner.handle
-        for peer in peers:
-            runner.add_peer((peer[0], peer[1]))
+        for addr in given:
+            runner.add_peer(addr)
         if paused:
             await runner.storing.remember()
         else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from .engine.selection import Priority
 from .errors import TorrentFailed, TorrentRemoved
 from .matching import What, by_index, only
+from .peering import address_of
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
 from .report import Report
@@ -249,8 +250,8 @@ class Torrent:
     # ------------------------------------------------------------ doing
 
     def add_peer(self, addr: tuple[str, int]) -> None:
-        """Try this address, too."""
-        self._runner.add_peer((addr[0], addr[1]))
+        """Try this IP address and port, too. Raises `ConfigError` if nobody can be there."""
+        self._runner.add_peer(address_of(addr))
 
     async def pause(self) -> None:
         """Close every connection, make what is here durable, and stop.

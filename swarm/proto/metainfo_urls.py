@@ -21,6 +21,9 @@ _WEB_SEED = re.compile(r"https?" + _HOST, re.I)
 
 def require_usable(trackers: Iterable[str], web_seeds: Iterable[str]) -> None:
     """Raises `ConfigError` for the first URL that no torrent could have."""
+    for one in (trackers, web_seeds):
+        if isinstance(one, str):  # whose letters would each be taken for a URL
+            raise ConfigError(f"a list of URLs is needed, as [{one!r}]")
     for url in trackers:
         if len(url) > DEFAULT_BUDGET.url_length or not _TRACKER.fullmatch(url):
             raise ConfigError(f"not the URL of a tracker (http, https or udp): {url!r}")

@@ -47,7 +47,7 @@ def require(files: Sequence[File], places: Places, missing: Mapping[int, int]) -
 
 def _require_writable(path: Path) -> None:
     """Raises `StorageError` where a file, and the folders above it, can be neither written nor made."""
-    existing = next(place for place in (path, *path.parents) if os.path.exists(place))
+    existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
     if existing != path and not existing.is_dir():
         reason = errno.ENOTDIR
     elif os.access(existing, os.W_OK):

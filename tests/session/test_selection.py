@@ -118,6 +118,30 @@ async def test_unknown_files(lab, sample, tmp_path, what):
     assert set(torrent.priorities) == {Priority.NORMAL}
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"select": "a"},
+        {"select": 1},
+        {"select": [1.5]},
+        {"select": [None]},
+        {"priorities": [A]},
+        {"priorities": {None: 1}},
+        {"peers": ["1.2.3.4:5"]},
+        {"peers": [("1.2.3.4",)]},
+        {"peers": [("1.2.3.4", 70_000)]},
+        {"peers": [("localhost", 6881)]},
+        {"trackers": "http://a/announce"},
+        {"trackers": ["a"]},
+    ],
+)
+async def test_slips_of_the_pen_are_told(lab, sample, tmp_path, given):
+    session = await lab.open()
+    with pytest.raises(swarm.ConfigError, match=r"needed|not"):
+        await session.add(sample.meta, dest=tmp_path, **given)
+    assert not session.torrents
+
+
 async def test_what_is_no_priority(lab, sample, tmp_path):
     session = await lab.open()
     with pytest.raises(swarm.ConfigError):

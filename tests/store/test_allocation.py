@@ -180,6 +180,8 @@ def test_where_nothing_can_be_written_is_said_before(make_sample, tmp_path, tmpf
 
     assert refused(tmp_path / "file") == errno.ENOTDIR
     assert refused(tmp_path / "file/below") == errno.ENOTDIR
+    (tmp_path / "link").symlink_to("nowhere")
+    assert refused(tmp_path / "link") == errno.ENOTDIR
     subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
     assert refused(tmpfs) == errno.EROFS
     assert refused(tmpfs / "below") == errno.EROFS
