@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from errno import EIO
 from hashlib import sha1
 from pathlib import Path
 
@@ -270,6 +271,23 @@ async def test_a_file_that_changes_after_it_was_read_is_named(tmp_path, monkeypa
     with pytest.raises(swarm.SourceError, match="changed while it was read") as caught:
         await swarm.Metainfo.create(root, progress=progress)
     assert caught.value.source == str(victim)
+
+
+async def test_fs03_a_file_that_the_disk_cannot_read_is_named(faulty):
+    root = faulty.folder / "root"
+    root.mkdir()
+    for path in (root / "a", root / "b"):
+        path.write_bytes(b"x" * 100_000)
+        for synced in (path, root, faulty.folder):
+            descriptor = os.open(synced, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+    faulty.off()
+    faulty.boot()  # nothing is in the page cache now
+    faulty.fault("read", path="root/b", times=None, errno=EIO)
+    with pytest.raises(swarm.SourceError, match=os.strerror(EIO)) as caught:
+        await swarm.Metainfo.create(root)
+    assert caught.value.source == str(root / "b")
 
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, BrokenPipeError])
