@@ -52,10 +52,11 @@ impl Place {
         }
     }
 
-    /// Moves to the next home. Fails with EXDEV, and nothing has happened, where a copy must be made.
-    fn switch(&mut self, temporary: &OsStr) -> Result<(), Errno> {
+    /// Moves to the next home; whether there is something on the disk. Fails with EXDEV, and nothing has
+    /// happened, where a copy must be made.
+    fn switch(&mut self, temporary: &OsStr) -> Result<bool, Errno> {
         let Some(next) = &self.next else {
-            return Ok(());
+            return Ok(false);
         };
         let Some((source, spot)) = self.source()? else {
             let is_link = self.home.link.is_some() && self.home.is_taken()?;
@@ -63,7 +64,7 @@ impl Place {
             if is_link {
                 self.make_link()?;
             }
-            return Ok(());
+            return Ok(is_link);
         };
         let (name, new_spot) = next.home.name(spot)?;
         let old = match &next.copy {
@@ -84,7 +85,7 @@ impl Place {
             }
         };
         self.leave(old, Some(new_spot));
-        Ok(())
+        Ok(true)
     }
 
     fn leave(&mut self, old: Option<Spot>, new: Option<Spot>) {
@@ -207,8 +208,9 @@ impl Places {
             self.prepare(file, temporary, |_| Ok(()))?;
             done = self.alone(file).switch(temporary);
         }
-        done?;
-        locked(&self.named).insert(file);
+        if done? {
+            locked(&self.named).insert(file);
+        }
         self.moves.fetch_add(1, Ordering::AcqRel);
         Ok(true)
     }
