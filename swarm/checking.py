@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable
+from errno import ELOOP
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 ERRORS = 16
 """Pieces of a file that cannot be read, until nothing more of it is tried: each can take a disk seconds."""
+ALL_ERRORS = 256
+"""Of all files together: more than that is about the disk, and ends the check."""
 
 
 def look(meta: Metainfo, places: Places) -> list[Found]:
@@ -71,7 +75,8 @@ async def verify(
     """Hashes what is in `dest` against the torrent, changing nothing.
 
     `progress` is called with pieces checked and pieces in all; those of which bytes are missing count
-    as checked from the start. What is missing, damaged or cannot be read is in the report.
+    as checked from the start. What is missing, damaged or cannot be read is in the report. Raises
+    `StorageError` when next to nothing can be.
     """
     from .store.disk import Disk
     from .store.places import Places
@@ -79,6 +84,7 @@ async def verify(
     places = Places(meta.files, Path(dest).expanduser().absolute())
     found = await asyncio.to_thread(look, meta, places)
     broken = _Broken(meta, places, found)
+    await asyncio.to_thread(broken.look_for_links)
     good = bytearray(-(-meta.piece_count // 8))
     so_far = 0
     disk = Disk(threads=max(2, os.cpu_count() or 1), read_memory=1 << 20)
@@ -117,16 +123,36 @@ class _Broken:
         self.errors: dict[int, str] = {}
         """The first of each file."""
         self._meta, self._places, self._found = meta, places, found
-        self._tries: dict[int, int] = {}
+        self._files: dict[str, int] = {}
+        self._tries = Counter[int]()
+
+    def look_for_links(self) -> None:
+        """Gives up files behind symlinks, which could lead anywhere: one `lstat` a folder."""
+        links: dict[tuple[Path, tuple[str, ...]], bool] = {}
+
+        def linked(root: Path, folder: tuple[str, ...]) -> bool:
+            if folder and (root, folder) not in links:
+                here = os.path.islink(os.path.join(root, *folder))
+                links[root, folder] = here or linked(root, folder[:-1])
+            return links.get((root, folder), False)
+
+        for file, (root, path, _) in enumerate(self._places.homes):
+            if linked(root, path[:-1]) and not self._meta.files[file].pad:
+                self._found[file] = "unreadable"
+                where = str(self._places.path(file))
+                self.errors[file] = str(StorageError.of(ELOOP, where, 0, "open"))
 
     def add(self, error: StorageError) -> None:
         """Raises it again if nothing can be learned from it."""
-        files = (at for at in range(len(self._found)) if str(self._places.path(at)) == error.path)
-        file = next(files, None)
+        if not self._files:
+            self._files = {str(self._places.path(at)): at for at in range(len(self._found))}
+        file = self._files.get(error.path or "")
         if file is None or error.offset is None or self._found[file] == "unreadable":
             raise error
+        self._tries[file] += 1
+        if self._tries.total() > ALL_ERRORS:
+            raise error
         self.errors.setdefault(file, str(error))
-        self._tries[file] = self._tries.get(file, 0) + 1
         if error.operation != "read" or self._tries[file] == ERRORS:
             self._found[file] = "unreadable"
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import swarm
+import swarm.checking
 from swarm.checking import look
 from swarm.proto.bencode import encode
 from swarm.report import worth_reading
@@ -187,11 +188,23 @@ async def test_what_lies_behind_a_link_is_not_read(sample, tmp_path):
     (tmp_path / "t/dir").rename(tmp_path / "elsewhere")
     (tmp_path / "t/dir").symlink_to(tmp_path / "elsewhere")
     report = await swarm.verify(sample.meta, tmp_path)
-    assert {p for p, state in states(report).items() if state == "unreadable"} >= {"t/dir/sub/c"}
-    assert "a symlink on the way" in str(
-        [file.error for file in report.files if file.path == "t/dir/sub/c"]
-    )
+    behind = {"t/dir/b", "t/dir/empty", "t/dir/sub/c"}
+    assert {path for path, state in states(report).items() if state == "unreadable"} == behind
+    errors = {file.path: file.error for file in report.files if file.error}
+    assert errors.keys() == behind
+    assert all("a symlink on the way" in error for error in errors.values())
     assert states(report)["t/a"] == "damaged"  # its last piece has bytes of b
+
+
+async def test_a_disk_that_reads_nothing_ends_the_check(lab, faulty, monkeypatch):
+    """Not after trying each of its files."""
+    monkeypatch.setattr(swarm.checking, "ALL_ERRORS", 10)
+    sample = lab.sample({f"{at:04}": 32_768 for at in range(40)})
+    sample.write(faulty.folder)
+    rule = faulty.fault("open", path="t/*", times=None, errno=EIO)
+    with pytest.raises(swarm.StorageError, match=os.strerror(EIO)):
+        await swarm.verify(sample.meta, faulty.folder)
+    assert faulty.fired(rule) >= 11
 
 
 async def test_nothing_is_written(sample, tmp_path):
