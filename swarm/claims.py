@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import threading
@@ -28,6 +29,11 @@ class Claimed(NamedTuple):
     reason: str | None
     """What is wrong with it, if something is."""
 
+    @property
+    def is_unclean(self) -> bool:
+        """Whether the last run has ended without having its say."""
+        return self.resume is not None and not self.resume.clean
+
 
 class Claims:
     """The resume file of one torrent in one folder, held by one process at a time.
@@ -50,6 +56,7 @@ class Claims:
         self._mutex = threading.RLock()
         self._files: dict[str, ResumeFile] = {}
         self._locks: dict[str, IO[bytes]] = {}
+        self._last: Resume | None = None  # as it was loaded, or saved
 
     def _chosen(self) -> tuple[object, ...]:
         """What users choose, and what is remembered of it."""
@@ -84,9 +91,15 @@ class Claims:
         resume, reason = self._load(self._places.where.dest)
         if resume is not None:
             self._check_names(resume)
+        self._last = resume if reason is None and self._places.before is None else None
         files = self._unmoved(resume, now)
         good, doubtful = trusted(resume, self._meta, files, now.aside)
         return Claimed(good, doubtful, resume, reason)
+
+    def is_unclean(self) -> bool:
+        """Whether the last run has ended without having its say."""
+        resume, _ = self._load(self._places.where.dest)
+        return resume is not None and not resume.clean
 
     def _load(self, dest: str) -> tuple[Resume | None, str | None]:
         resume, reason = self._file(dest).load()
@@ -122,20 +135,44 @@ class Claims:
     def save(
         self, pieces: bytes, now: Survey, *, clean: bool, uploaded: int = 0, downloaded: int = 0
     ) -> None:
-        """Claims `pieces`, which must be durable, of files as they are now. Raises `StorageError`."""
+        """Claims `pieces`, which must be durable. Raises `StorageError`.
+
+        `now` is how the files were before the sync, which has held those that were written against
+        their names. Files that got no piece since the last time are described as they were then: if
+        they have changed, it was not by us.
+        """
         with self._mutex:
-            self._save(
-                Resume(
-                    infohash=self._infohash,
-                    where=self._places.where,
-                    bitfield=pieces,
-                    files=now.files,
-                    parts=now.parts,
-                    clean=clean,
-                    uploaded=uploaded,
-                    downloaded=downloaded,
-                )
+            resume = Resume(
+                infohash=self._infohash,
+                where=self._places.where,
+                bitfield=pieces,
+                files=self._described(pieces, now),
+                parts=now.parts,
+                clean=clean,
+                uploaded=uploaded,
+                downloaded=downloaded,
             )
+            self._save(resume)
+            self._last = resume
+
+    def _described(self, pieces: bytes, now: Survey) -> tuple[FileNow | None, ...]:
+        last = self._last
+        moved = now.behind or now.left
+        if last is None or last.where != self._places.where or moved:
+            return now.files
+        if len(last.bitfield) != len(pieces):
+            return now.files
+        renamed = set(last.parts) ^ set(now.parts) | now.aside
+        news = int.from_bytes(pieces) ^ int.from_bytes(last.bitfield)
+        bits, length = 8 * len(pieces), self._meta.piece_length
+        files = list(now.files)
+        for at, (file, before) in enumerate(zip(self._meta.files, last.files, strict=False)):
+            if before is None or at in renamed or not file.length:
+                continue
+            first, end = file.offset // length, (file.offset + file.length - 1) // length + 1
+            if not news >> bits - end & (1 << end - first) - 1:
+                files[at] = before
+        return tuple(files)
 
     def _save(self, resume: Resume) -> None:
         """The same, with what was chosen as it is at this moment.
@@ -211,6 +248,7 @@ class Claims:
     def reset(self) -> None:
         """Claims nothing, but goes on to remember what was chosen. Raises `StorageError`."""
         with self._mutex:
+            self._last = None
             try:
                 self._save(self._nothing())
             except StorageError:
@@ -221,6 +259,7 @@ class Claims:
         with self._mutex:
             for dest in {*self._folders(), self._forward} - {""}:
                 self._file(dest).remove()
+            self._last = None
             self._remembered = ()
 
     def acquire(self) -> None:
@@ -253,7 +292,8 @@ class Claims:
         """Lets others have the files."""
         with self._mutex:
             for lock in self._locks.values():
-                lock.close()
+                with contextlib.suppress(OSError):  # a disk that is gone takes its locks along
+                    lock.close()
             self._locks.clear()
 
 

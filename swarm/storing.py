@@ -77,25 +77,28 @@ class Storing:
         await self._acquire()
         found = await self._open_storage()
         self.have.zero()
+        durable = Bits(self._meta.piece_count)
+        unclean = await asyncio.to_thread(self.claims.is_unclean)
         if verify is True:
-            await through(asyncio.to_thread(self.claims.reset))
-        await self.remember()
+            await self._remember(self.claims.reset)
+        await self._remember(self.claims.remember)
         assert self._storage is not None
         if verify is False:
             self.have.fill()
         elif verify is True:
-            await self._check(self._storage, None, fresh=True)
+            await self._check(self._storage, None, fresh=unclean)
             there = await asyncio.to_thread(look, self._meta, self.places)
             self.found = await asyncio.to_thread(report, self._meta, bytes(self.have), there)
         else:
-            await self._load(self._storage, found)
+            durable = await self._load(self._storage, found)
         self._finishing.begin(self.have)
         await self._finish(self._storage)
         self.known = True
         await self.want()
-        if not self.have.full or self._claimed != self.have.count:
+        if not self.have.full:
             # Before anything is written: from here on the last stop was not a clean one.
-            await self.claim(clean=False)
+            now = await asyncio.to_thread(self._storage.survey)
+            await self._save(durable, now, clean=False)
 
     async def _acquire(self) -> None:
         """Raises `StorageError` if another process has the files; without a lock file it goes on."""
@@ -106,8 +109,8 @@ class Storing:
                 raise
             self._runner.not_saved(error)
 
-    async def _load(self, storage: Storage, found: Survey) -> None:
-        """Believes what can be believed and hashes what cannot.
+    async def _load(self, storage: Storage, found: Survey) -> Bits:
+        """Believes what can be believed, which it returns, and hashes what cannot.
 
         After an unclean end the device has the last word: a write-back that failed leaves pages in
         the cache that look well, and that no later sync will ever write.
@@ -117,10 +120,10 @@ class Storing:
             self._runner.doubted(claimed.reason)
         self._adopt(claimed.trusted)
         if any(claimed.doubtful):
-            fresh = claimed.resume is not None and not claimed.resume.clean
-            await self._check(storage, claimed.doubtful, fresh=fresh)
+            await self._check(storage, claimed.doubtful, fresh=claimed.is_unclean)
         elif claimed.reason is None:
             self._claimed = self.have.count
+        return Bits(self._meta.piece_count, claimed.trusted)
 
     async def _open_storage(self) -> Survey:
         """Opens the files where they are; what is kept aside of wanted ones is put there first."""
@@ -246,17 +249,26 @@ class Storing:
         storage = self._storage
         if storage is None:
             return False
-        pieces, count = bytes(self.have), self.have.count
+        pieces = Bits(self._meta.piece_count, bytes(self.have))
+        # First: the sync looks whether the files are still those.
+        now = await asyncio.to_thread(storage.survey)
         await storage.sync()
+        return await self._save(pieces, now, clean=clean)
+
+    async def _save(self, pieces: Bits, now: Survey, *, clean: bool) -> bool:
+        """Claims pieces that are durable. Whether it was saved."""
         downloaded, uploaded, _ = self._runner.totals
-
-        def save() -> None:
-            now = storage.survey()
-            self.claims.save(pieces, now, clean=clean, uploaded=uploaded, downloaded=downloaded)
-
+        save = partial(
+            self.claims.save,
+            bytes(pieces),
+            now,
+            clean=clean,
+            uploaded=uploaded,
+            downloaded=downloaded,
+        )
         saved = await self._remember(save)
         if saved:
-            self._claimed = count
+            self._claimed = pieces.count
         return saved
 
     async def _remember(self, change: Callable[[], None]) -> bool:
@@ -269,14 +281,16 @@ class Storing:
         return True
 
     async def claim_regularly(self) -> None:
-        """Claims what came since the last time, until nothing is missing."""
+        """Claims what was found at the start, then what came since, until nothing is missing."""
         try:
-            while self._claimed != self._meta.piece_count:
+            while True:
+                if self.have.count != self._claimed:
+                    await self.claim(clean=False)
+                if self._claimed == self._meta.piece_count:
+                    return
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._session.settings.resume_interval):
                         await self._runner.changed.wait()
-                if self.have.count != self._claimed:
-                    await self.claim(clean=False)
         except StorageError as error:
             self._runner.fail(error)
 

@@ -1,9 +1,10 @@
 //! The torrent's stream over its files.
 
+use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::direct::OpenFile;
 use crate::layout::{Layout, Span};
@@ -78,6 +79,8 @@ pub(crate) struct Files {
     open: Arc<OpenFiles>,
     id: u64,
     closed: AtomicBool,
+    /// Bytes that each file is known to have had: one that has less now was cut by somebody.
+    reached: Box<[AtomicU64]>,
 }
 
 impl Files {
@@ -90,6 +93,7 @@ impl Files {
     ) -> Self {
         Self {
             closed: AtomicBool::new(false),
+            reached: (0..layout.files()).map(|_| AtomicU64::new(0)).collect(),
             layout,
             places,
             writable,
@@ -153,6 +157,7 @@ impl Files {
         };
         if access == Access::Write {
             platform::lock(&open)?;
+            self.intact(at, &open)?;
         }
         if access == Access::Write && at < self.count() {
             let length = self.layout.file_length(at);
@@ -160,13 +165,38 @@ impl Files {
             // Whatever was here is being overwritten, and the end of it is no part of the torrent.
             if now > length || (now < length && self.open.how.sparse) {
                 open.set_len(length)?;
+                self.has(at, length);
             }
+            self.has(at, now.min(length));
         }
         let open = Arc::new(OpenFile::new(open, self.open.how.direct));
         if !self.closed.load(Ordering::Acquire) {
             self.open.put(key, &open, access);
         }
         Ok(Some(open))
+    }
+
+    /// Fails for a file that was removed or replaced (`NOT_FOUND`), or cut (`TOO_SHORT`), while it was used.
+    pub(crate) fn intact(&self, at: usize, file: &File) -> Result<(), Errno> {
+        let reached = self.reached.get(at);
+        let size = reached.map_or(0, |size| size.load(Ordering::Acquire));
+        platform::still_there(file, size)
+    }
+
+    fn has(&self, at: usize, size: u64) {
+        if let Some(reached) = self.reached.get(at) {
+            reached.fetch_max(size, Ordering::AcqRel);
+        }
+    }
+
+    /// Is this the file that has the name now? Fails (`NOT_FOUND`) where there is none.
+    pub(crate) fn is_named(&self, at: usize, file: &File) -> Result<bool, Errno> {
+        let place = self.places.hold(at, false)?;
+        let named = self
+            .places
+            .open(at, &place, Access::Read)?
+            .ok_or(NOT_FOUND)?;
+        platform::is_same(file, &named)
     }
 
     /// The file at a place, open to be synced.
@@ -177,6 +207,9 @@ impl Files {
 
     /// Lets go of the descriptor of one place.
     pub(crate) fn forget(&self, at: usize) {
+        if let Some(reached) = self.reached.get(at) {
+            reached.store(0, Ordering::Release);
+        }
         self.open.forget_file((self.id, at));
     }
 
@@ -208,8 +241,12 @@ impl Files {
                 .take(span.file, Access::Write, false)
                 .map_err(Fault::at(span, "open"))?;
             let at = used.start + span.offset;
-            let done = used.file.write_at(now, at);
+            let intact = self.intact(used.place, &used.file.file);
+            let done = intact.and_then(|()| used.file.write_at(now, at));
             used.wrote(at, now.len() as u64);
+            if done.is_ok() {
+                self.has(used.place, at + now.len() as u64);
+            }
             // Not before: a sync that came in between would have taken note of it in vain.
             touched(used.place);
             done.map_err(Fault::at(span, "write"))?;

@@ -231,7 +231,8 @@ def trusted(
     `now` is the state of each file (`survey`). A file that nobody was to write to any more (all of
     them, after a clean stop; the finished ones, after any other) is believed if its size and times
     are as they were, and checked if not. A file that was being written when the end came has
-    changed since the claim: its claimed pieces stay believed unless it shrank or grew older. After
+    changed since the claim: its claimed pieces stay believed unless it shrank, grew older or is another
+    one. After
     such an end pieces without a claim are checked where there is data, so that nothing written is
     fetched twice. What is not on the disk at all is in neither, nor are unclaimed pieces that lie
     all in files which are kept `aside`: of those, what is there is what pieces share with others.
@@ -276,8 +277,9 @@ def _unchanged(before: FileNow | None, now: FileNow | None, finished: bool) -> b
     if before is None or now is None:
         return False
     if finished:
-        return now == before
-    return all(new >= old for new, old in zip(now, before, strict=True))
+        return now[:3] == before[:3]
+    grown = all(new >= old for new, old in zip(now[:3], before[:3], strict=True))
+    return grown and now.inode == before.inode
 
 
 def _claims(resume: Resume | None, count: int) -> bytes:

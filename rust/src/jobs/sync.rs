@@ -1,7 +1,7 @@
 //! Sync: what was written becomes durable.
 
 use crate::files::Fault;
-use crate::platform::{Errno, NOT_FOUND, still_there};
+use crate::platform::{Errno, NOT_FOUND};
 use crate::storage::Storage;
 use crate::workers::locked;
 
@@ -33,7 +33,11 @@ impl Storage {
             let moves = places.moves();
             let done = self.files.open_place(place).and_then(|open| {
                 open.file.sync_data()?;
-                still_there(&open.file)
+                self.files.intact(place, &open.file)?;
+                match self.files.is_named(place, &open.file)? {
+                    true => Ok(()),
+                    false => Err(NOT_FOUND), // somebody put another one there
+                }
             });
             match done {
                 // It is somewhere else now, and was synced on the way.

@@ -245,12 +245,21 @@ impl Drop for Map {
     }
 }
 
-/// Fails (ENOENT) for a file that was deleted or replaced while it was open.
-pub(crate) fn still_there(file: &File) -> Result<(), Errno> {
-    match fstat(file)?.st_nlink {
+/// Fails for a file that was deleted or replaced while it was open (ENOENT), and for one that is shorter
+/// than `size` bytes (`TOO_SHORT`).
+pub(crate) fn still_there(file: &File, size: u64) -> Result<(), Errno> {
+    let found = fstat(file)?;
+    match found.st_nlink {
         0 => Err(super::NOT_FOUND),
+        _ if (found.st_size as u64) < size => Err(super::TOO_SHORT),
         _ => Ok(()),
     }
+}
+
+/// Are these one file, opened twice?
+pub(crate) fn is_same(one: &File, other: &File) -> Result<bool, Errno> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// How many descriptors this process may have open.

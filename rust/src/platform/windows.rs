@@ -119,9 +119,17 @@ impl Drop for Map {
     }
 }
 
-/// Windows lets nobody delete a file that is open.
-pub(crate) fn still_there(_: &File) -> Result<(), Errno> {
-    Ok(())
+/// Windows lets nobody delete a file that is open; it may be shorter than `size` bytes (`TOO_SHORT`).
+pub(crate) fn still_there(file: &File, size: u64) -> Result<(), Errno> {
+    match file.metadata()?.len() < size {
+        true => Err(super::TOO_SHORT),
+        false => Ok(()),
+    }
+}
+
+/// Windows lets nobody replace a file that is open.
+pub(crate) fn is_same(_: &File, _: &File) -> Result<bool, Errno> {
+    Ok(true)
 }
 
 /// Windows bounds handles by memory alone; this is what its C library allows.
