@@ -120,3 +120,27 @@ async def test_fn15_nothing_that_comes_may_be_run(lab, tree, tmp_path):
     async with asyncio.timeout(20):
         await torrent.wait_done()
     assert not (tmp_path / "there/tree/a").stat().st_mode & 0o111
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no symlinks are made on Windows")
+async def test_links_go_where_the_torrent_goes(lab, tree, tmp_path):
+    (tree / "b" / "link").symlink_to("../a")
+    (tree / "folder").symlink_to("b")
+    meta = await swarm.Metainfo.create(tree, version="hybrid", piece_length=PIECE, symlinks="keep")
+    before = content(tree)
+    session = await lab.open()
+    torrent = await session.add(meta, dest=tree.parent)
+    await lab.until(lambda: torrent.stats.state == "seeding")
+    await torrent.move(tmp_path / "elsewhere")
+    assert content(tmp_path / "elsewhere" / "tree") == before
+    await torrent.rename("forest")
+    assert content(tmp_path / "elsewhere" / "forest") == before
+    (tmp_path / "elsewhere" / "forest" / "folder").unlink()
+    await torrent.verify()
+    await torrent.pause()
+    await torrent.resume()
+    await lab.until(lambda: torrent.stats.state == "seeding")
+    await torrent.pause()
+    assert content(tmp_path / "elsewhere" / "forest") == before
+    await torrent.remove(delete_data=True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
