@@ -16,7 +16,7 @@ from swarm.units import format_duration, format_rate, format_size
 from . import options
 from .command import Command
 from .exits import Exit, Quit
-from .follow import until_done, until_seeded
+from .follow import until_done, until_seeded, warning
 from .output import note, record, result
 from .run import run
 from .source import load_or_url
@@ -95,7 +95,7 @@ async def download(
     done = False
     begun = time.monotonic()
     try:
-        async with how.session(**turned) as session:
+        async with how.session(**turned) as session, warning(session):
             try:
                 async with asyncio.timeout(timeout) as limit:
                     torrent = await session.add(source, dest=dest, **what.extra(), **how.extra())

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import swarm
 
-from .output import Display, step_of
+from .output import Display, note, step_of
 
 INTERVAL = 0.25
 """Seconds between two looks at a torrent."""
+
+
+@contextlib.asynccontextmanager
+async def warning(session: swarm.Session) -> AsyncIterator[None]:
+    """Says, once each, what was remembered and is of no use, and what cannot be remembered."""
+
+    async def warn() -> None:
+        said = set()
+        async for event in events:
+            if isinstance(event, swarm.ResumeDoubted):
+                text = f"{event.torrent.name}: checking what is there ({event.reason})"
+            else:
+                text = f"progress cannot be saved, going on without: {event.error}"
+            if text not in said:
+                said.add(text)
+                note(text)
+
+    kinds: Any = (swarm.ResumeDoubted, swarm.ResumeNotSaved)
+    async with session.events(*kinds) as events:
+        task = asyncio.get_running_loop().create_task(warn())
+        try:
+            yield
+        finally:
+            events.close()
+            await task
 
 
 async def until_done(torrent: swarm.Torrent, display: Display) -> None:

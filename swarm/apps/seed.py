@@ -13,7 +13,7 @@ import swarm
 from . import options
 from .command import Command
 from .exits import Exit, Quit
-from .follow import INTERVAL, until_seeded
+from .follow import INTERVAL, until_seeded, warning
 from .output import note, record, result, step_of
 from .run import run
 from .source import home_of, load
@@ -50,7 +50,7 @@ async def seed(
     """Seeds what is in `dest`; it has to be all there."""
     require(meta, dest)
     try:
-        async with how.session() as session:
+        async with how.session() as session, warning(session):
             torrent = await session.add(meta, dest=dest, verify=verify, select=["*"], **how.extra())
             with how.display() as shown:
                 async for stats in torrent.watch(INTERVAL):

@@ -226,6 +226,17 @@ def test_a_stopped_download_resumes(programs: Programs, seeded: Seeded) -> None:
     assert json.loads(done.stdout.splitlines()[-1])["downloaded"] < 400_000
 
 
+def test_what_was_remembered_and_is_damaged_is_said(programs: Programs, seeded: Seeded) -> None:
+    args = ("download", "sample.torrent", "-o", "got", *LISTEN)
+    assert programs.run(*args).returncode == 0
+    for path in (programs.folder / "state").rglob("*.resume"):
+        path.write_bytes(path.read_bytes()[:-1])
+    done = programs.run(*args)
+    assert done.returncode == 0, done.stderr
+    assert b"checking what is there" in done.stderr
+    assert b"is torn or damaged" in done.stderr
+
+
 def test_seeding_what_is_not_there_is_6(programs: Programs, orphan: Path) -> None:
     nowhere = programs.run("seed", orphan, "--path", ".", *LISTEN)
     assert nowhere.returncode == 6

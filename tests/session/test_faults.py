@@ -438,3 +438,22 @@ async def test_rs08_a_start_that_remembers_reads_nothing(lab, tmp_path):
     await lab.until(lambda: torrent.stats.state == "seeding")
     assert loop.time() - begun < 2.0
     assert torrent._runner.storing.checked == 0.0
+
+
+# ---------------------------------------------------------------- what others have a right to
+
+
+async def test_fs17_files_that_another_torrent_has_are_not_deleted(lab, sample, tmp_path):
+    sizes = {"/".join(file.path[1:]): file.length for file in sample.meta.files}
+    other = lab.sample(sizes, piece_length=64 << 10)  # the same bytes under another info-hash
+    dest = sample.write(tmp_path / "data")
+    session = await lab.open()
+    ours = await session.add(sample.meta, dest=dest, verify=True)
+    theirs = await session.add(other.meta, dest=dest, verify=True)
+    await done(ours)
+    await done(theirs)
+    await ours.remove(delete_data=True)
+    assert sample.on_disk(dest) == sample.data
+    assert (await theirs.verify()).ok
+    await theirs.remove(delete_data=True)
+    assert not (dest / "t").exists()
