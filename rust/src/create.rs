@@ -147,7 +147,7 @@ impl Create {
     fn try_run(&self) -> Result<(), Trouble> {
         let pieces = self.layout.pieces() as usize;
         let unit = Pass::most(&self.layout);
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new();
         let mut reader = Reader {
             create: self,
             open: VecDeque::new(),

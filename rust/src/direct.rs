@@ -7,7 +7,7 @@ use std::fs::File;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::platform::{self, Errno};
+use crate::platform::{self, Access, Errno};
 
 const PAGE: usize = 4096;
 /// Bytes in one stretch from which on a direct write costs less than a copy into the page cache: a
@@ -73,7 +73,8 @@ impl OpenFile {
     }
 
     fn past(&self) -> Option<&(File, usize)> {
-        let open = || platform::open_direct(&self.file, self.direct == Direct::Always);
+        let open =
+            || platform::open_direct(&self.file, Access::Write, self.direct == Direct::Always);
         self.past.get_or_init(open).as_ref()
     }
 

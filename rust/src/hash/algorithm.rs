@@ -91,6 +91,7 @@ impl Algorithm for Sha256 {
 }
 
 /// The round constants of SHA-256, by four rounds.
+#[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 pub(super) const SHA256_CONSTANTS: [u32; 64] = [
     0x428A_2F98, 0x7137_4491, 0xB5C0_FBCF, 0xE9B5_DBA5,
@@ -113,6 +114,7 @@ pub(super) const SHA256_CONSTANTS: [u32; 64] = [
 
 /// States and their blocks, three at a time. A lane that would be left over alone takes another one
 /// along: three and one cost more than two and two.
+#[cfg(target_arch = "x86_64")]
 pub(super) fn in_threes<'a, 'b, S>(
     mut states: &'a mut [S],
     mut blocks: &'a [&'b [Block]],

@@ -6,6 +6,7 @@ use super::merkle::{self, LEAF};
 use super::stretches::{Source, Stretches};
 use super::{Batch, LANES, Sha1, Sha256, Sum, Sum256, hash_many};
 use crate::layout::Layout;
+use crate::platform::Map;
 
 /// Which hashes are wanted.
 #[derive(Clone, Copy)]
@@ -116,9 +117,10 @@ impl Pass {
         source: &mut S,
     ) -> Result<bool, S::Error> {
         let (versions, from) = (self.versions, self.done);
+        let (room, scratch) = scratch.split();
         let pieces = self.groups.iter().flat_map(|group| &group.pieces);
         let parts = pieces.map(|piece| piece.part(versions, from, Self::STEP));
-        let stretches = Stretches::look(parts.filter(|part| !part.is_empty()), source)?;
+        let stretches = Stretches::look(parts.filter(|part| !part.is_empty()), room, source)?;
         let before: Vec<Before> = self.groups.iter().map(Group::remember).collect();
         for group in &mut self.groups {
             group.step(versions, from, &stretches, scratch, source)?;
@@ -168,15 +170,16 @@ impl Group {
         versions: Versions,
         from: usize,
         stretches: &Stretches,
-        scratch: &mut Scratch,
+        chunks: &mut Vec<u8>,
         source: &mut S,
     ) -> Result<(), S::Error> {
+        chunks.resize(LANES * Scratch::CHUNK, 0);
         let ends = self.pieces.iter().map(|piece| piece.end(versions));
         let end = ends.max().unwrap_or(0).min(from + Pass::STEP);
         for from in (from..end).step_by(Scratch::CHUNK) {
             let mut parts: Vec<&[u8]> = Vec::with_capacity(LANES);
-            for ((piece, there), room) in
-                (self.pieces.iter().zip(&mut self.there)).zip(scratch.rooms())
+            for ((piece, there), room) in (self.pieces.iter().zip(&mut self.there))
+                .zip(chunks.chunks_exact_mut(Scratch::CHUNK))
             {
                 let part = piece.part(versions, from, Scratch::CHUNK);
                 let length = (part.end - part.start) as usize;
@@ -252,18 +255,29 @@ pub(crate) fn zero_sums(layout: &Layout, versions: Versions) -> Sums {
     sums
 }
 
-/// Where pieces are read to: enough for the disk, little enough to stay near the core.
-#[derive(Default)]
-pub(crate) struct Scratch(Vec<u8>);
+/// Where pieces are read to, where they are not in memory already. It takes up nothing until then.
+pub(crate) struct Scratch {
+    /// For whole stretches.
+    room: Option<Map>,
+    chunks: Vec<u8>,
+}
 
 impl Scratch {
-    /// Read at a time for each piece; whole leaves.
+    /// Read at a time for each piece where the page cache is in between; whole leaves.
     const CHUNK: usize = 8 * LEAF;
+    /// A step of all lanes, and the pages that its stretches begin and end in.
+    const ROOM: usize = LANES * Pass::STEP + (2 << 20);
 
-    /// Room for a chunk of each piece. The memory is there once it is asked for.
-    fn rooms(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.0.resize(LANES * Self::CHUNK, 0);
-        self.0.chunks_exact_mut(Self::CHUNK)
+    pub(crate) fn new() -> Self {
+        Self {
+            room: Map::on_large_pages(Self::ROOM),
+            chunks: Vec::new(),
+        }
+    }
+
+    fn split(&mut self) -> (&mut [u8], &mut Vec<u8>) {
+        let room = self.room.as_mut().map_or(&mut [][..], Map::bytes_mut);
+        (room, &mut self.chunks)
     }
 }
 

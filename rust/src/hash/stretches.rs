@@ -1,15 +1,15 @@
 //! Where the bytes of pieces come from: memory where the page cache has them, the disk otherwise.
 //!
-//! What is in the page cache is hashed in place, through a `Window`, which saves a copy. What is not
-//! is announced as a whole, read, and dropped from the page cache afterwards, so that hashing a
-//! large file does not cost the user what was cached before.
+//! What is in the page cache is hashed in place, through a `Window`, which saves a copy. What is not is
+//! read past it, so that hashing a large file does not cost the user what was cached before; or, where
+//! that cannot be, it is announced as a whole, read, and dropped from the page cache afterwards.
 
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::ops::Range;
 
 use crate::layout::{Layout, Span};
-use crate::platform::{self, Errno, Window};
+use crate::platform::{self, Access, Errno, Window};
 
 /// Bytes of one file from which on it pays to look at a stretch before reading it.
 const WORTHWHILE: usize = 256 << 10;
@@ -37,22 +37,30 @@ pub(crate) trait Source {
 
 /// The stretches of files that are being hashed.
 #[derive(Default)]
-pub(crate) struct Stretches(Vec<Stretch>);
+pub(crate) struct Stretches<'a>(Vec<Stretch<'a>>);
 
-struct Stretch {
+struct Stretch<'a> {
     /// Where in the torrent's stream it is.
     bytes: Range<u64>,
     span: Span,
-    /// It is all in memory.
-    window: Option<Window>,
-    /// What has to come from the disk.
-    cold: Vec<Range<u64>>,
+    memory: Memory<'a>,
 }
 
-impl Stretches {
-    /// Looks at these parts of the stream, which are in order.
+/// What is known of a stretch.
+enum Memory<'a> {
+    /// It is in the page cache.
+    Cached(Window),
+    /// It has been read already.
+    Read(&'a [u8]),
+    /// It will be read; these parts, which were not in the page cache, are to be dropped from it.
+    Announced(Vec<Range<u64>>),
+}
+
+impl<'a> Stretches<'a> {
+    /// Looks at these parts of the stream, which are in order. `room` is for what is read at once.
     pub(crate) fn look<S: Source>(
         parts: impl Iterator<Item = Range<u64>>,
+        mut room: &'a mut [u8],
         source: &mut S,
     ) -> Result<Self, S::Error> {
         let mut merged: Vec<Range<u64>> = Vec::new();
@@ -74,8 +82,14 @@ impl Stretches {
                 }
                 source.passed(span.length as u64);
                 if span.length >= WORTHWHILE {
-                    let look = |file: &File, offset| Ok(Stretch::look(file, offset, bytes, span));
-                    stretches.0.extend(source.with_file(&span, look)?);
+                    let look = |file: &File, offset| Memory::look(file, offset, &span, &mut room);
+                    let memory = source.with_file(&span, look)?;
+                    let stretch = |memory| Stretch {
+                        bytes,
+                        span,
+                        memory,
+                    };
+                    stretches.0.extend(memory.map(stretch));
                 }
             }
         }
@@ -86,7 +100,12 @@ impl Stretches {
     pub(crate) fn get(&self, start: u64, length: usize) -> Option<&[u8]> {
         let stretch = self.around(start, length)?;
         let skip = (start - stretch.bytes.start) as usize;
-        Some(&stretch.window.as_ref()?.bytes()[skip..skip + length])
+        let bytes = match &stretch.memory {
+            Memory::Cached(window) => window.bytes(),
+            Memory::Read(bytes) => bytes,
+            Memory::Announced(_) => return None,
+        };
+        Some(&bytes[skip..skip + length])
     }
 
     /// Reads these bytes of the stream; `false` where they are not there.
@@ -118,51 +137,102 @@ impl Stretches {
 
     /// Was all that was looked at in memory really what the files have?
     pub(crate) fn are_intact(&self) -> bool {
-        let mut windows = self.0.iter().filter_map(|stretch| stretch.window.as_ref());
-        windows.all(Window::is_intact)
+        self.0.iter().all(|stretch| match &stretch.memory {
+            Memory::Cached(window) => window.is_intact(),
+            _ => true,
+        })
     }
 
-    /// Drops what had to come from the disk.
+    /// Drops what had to come from the disk through the page cache.
     pub(crate) fn drop_cold<S: Source>(self, source: &mut S) -> Result<(), S::Error> {
         for stretch in self.0 {
-            if stretch.cold.is_empty() {
-                continue;
+            if let Memory::Announced(cold) = stretch.memory {
+                source.with_file(&stretch.span, |file, _| {
+                    for run in cold {
+                        platform::let_go(file, run.start, run.end - run.start);
+                    }
+                    Ok(())
+                })?;
             }
-            source.with_file(&stretch.span, |file, _| {
-                for run in &stretch.cold {
-                    platform::let_go(file, run.start, run.end - run.start);
-                }
-                Ok(())
-            })?;
         }
         Ok(())
     }
 
-    fn around(&self, start: u64, length: usize) -> Option<&Stretch> {
+    fn around(&self, start: u64, length: usize) -> Option<&Stretch<'a>> {
         let end = start + length as u64;
         let mut stretches = self.0.iter();
         stretches.find(|stretch| stretch.bytes.start <= start && end <= stretch.bytes.end)
     }
 }
 
-impl Stretch {
-    fn look(file: &File, offset: u64, bytes: Range<u64>, span: Span) -> Self {
-        let window = Window::new(file, offset, span.length);
-        let cold = window.as_ref().map_or_else(Vec::new, Window::cold);
+impl<'a> Memory<'a> {
+    fn look(file: &File, offset: u64, span: &Span, room: &mut &'a mut [u8]) -> Result<Self, Errno> {
+        let Some(window) = Window::new(file, offset, span.length) else {
+            // Nobody knows what is cached, so nothing is dropped.
+            platform::will_need(file, offset, span.length as u64);
+            return Ok(Self::Announced(Vec::new()));
+        };
+        let cold = window.cold();
+        if cold.is_empty() {
+            return Ok(Self::Cached(window));
+        }
+        if let Some(bytes) = read_past(file, offset..offset + span.length as u64, &cold, room)? {
+            return Ok(Self::Read(bytes));
+        }
         for run in &cold {
             platform::will_need(file, run.start, run.end - run.start);
         }
-        if window.is_none() {
-            // Nobody knows what is cached, so nothing is dropped.
-            platform::will_need(file, offset, span.length as u64);
-        }
-        Self {
-            bytes,
-            span,
-            window: window.filter(|_| cold.is_empty()),
-            cold,
-        }
+        Ok(Self::Announced(cold))
     }
+}
+
+/// Reads a part of a file: what is cached of it from there, and the rest past the page cache. `None`
+/// where the file system refuses, or where there is no room.
+fn read_past<'a>(
+    file: &File,
+    part: Range<u64>,
+    cold: &[Range<u64>],
+    room: &mut &'a mut [u8],
+) -> Result<Option<&'a [u8]>, Errno> {
+    const PAGE: u64 = 4096;
+    let start = part.start / PAGE * PAGE;
+    let size = (part.end.next_multiple_of(PAGE) - start) as usize;
+    if size > room.len() {
+        return Ok(None);
+    }
+    let Some((past, _)) = platform::open_direct(file, Access::Read, true) else {
+        return Ok(None);
+    };
+    let (bytes, rest) = std::mem::take(room).split_at_mut(size);
+    *room = rest;
+    let mut read = |file: &File, from: u64, to: u64| {
+        let bytes = &mut bytes[(from - start) as usize..(to - start) as usize];
+        platform::read_at(file, &mut [IoSliceMut::new(bytes)], from)
+    };
+    let mut at = part.start;
+    for run in cold {
+        let (from, to) = (run.start.max(start), run.end.min(part.end));
+        if at < from {
+            read(file, at, from)?;
+        }
+        // Whole pages, except in the end: there may be no more of the file.
+        let pages_end = to / PAGE * PAGE;
+        match read(&past, from, pages_end) {
+            Err(Errno(libc::EINVAL | libc::EOPNOTSUPP)) => return Ok(None),
+            other => other?,
+        }
+        if pages_end < to {
+            read(file, pages_end, to)?;
+            platform::let_go(file, pages_end, to - pages_end);
+        }
+        at = to;
+    }
+    if at < part.end {
+        read(file, at, part.end)?;
+    }
+    Ok(Some(
+        &bytes[(part.start - start) as usize..(part.end - start) as usize],
+    ))
 }
 
 /// Reads a few bytes, and if the disk was needed for that, drops them from the page cache again.

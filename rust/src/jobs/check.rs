@@ -1,6 +1,5 @@
 //! Check: what is on the disk is hashed by all threads side by side, a few MiB at a time.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +16,6 @@ use crate::ring::Outcome;
 use crate::storage::Storage;
 use crate::workers::{guarded, locked};
 
-thread_local! {
-    /// Memory for what has to be read.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
 /// Pieces to be checked together; neighbours, all of them wanted.
 pub(crate) struct Unit(Range<u32>);
 
@@ -35,6 +29,8 @@ pub(crate) struct Check {
     canceled: AtomicBool,
     zeros: OnceLock<Sums>,
     progress: Mutex<Progress>,
+    /// Memory for what has to be read, of threads that are done with it.
+    scratches: Mutex<Vec<Scratch>>,
 }
 
 #[derive(Default)]
@@ -105,6 +101,7 @@ impl Check {
             canceled: AtomicBool::new(false),
             zeros: OnceLock::new(),
             progress: Mutex::default(),
+            scratches: Mutex::default(),
             storage,
         });
         locked(&check.storage.checks).insert(job, Arc::downgrade(&check));
@@ -211,9 +208,11 @@ impl Check {
         }
         let mut reader = Reader(self);
         let mut pass = Pass::new(&filled, self.digests.versions(), &files.layout);
-        while SCRATCH.with_borrow_mut(|scratch| pass.step(scratch, &mut reader))? {
+        let mut scratch = locked(&self.scratches).pop().unwrap_or_else(Scratch::new);
+        while pass.step(&mut scratch, &mut reader)? {
             self.storage.engine.work_before_more();
         }
+        locked(&self.scratches).push(scratch);
         for (&piece, sums) in filled.iter().zip(pass.finish()) {
             if sums.is_some_and(|sums| self.digests.agree(piece, &sums)) {
                 good(piece);

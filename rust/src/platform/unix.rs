@@ -10,7 +10,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno as Code;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use super::Errno;
+use super::{Access, Errno};
 
 impl From<Code> for Errno {
     fn from(code: Code) -> Self {
@@ -160,11 +160,11 @@ pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<us
     }
 }
 
-/// Opens a file once more for writes past the page cache, and says how their memory must be aligned.
-/// They go by whole pages. `None` where the file system refuses or, unless it may be tried `unasked`,
+/// Opens a file once more, for reading or writing past the page cache, and says how the memory must be
+/// aligned. It goes by whole pages. `None` where the file system refuses or, unless it may be tried `unasked`,
 /// does not say that it takes them.
 #[cfg(target_os = "linux")]
-pub(crate) fn open_direct(file: &File, unasked: bool) -> Option<(File, usize)> {
+pub(crate) fn open_direct(file: &File, access: Access, unasked: bool) -> Option<(File, usize)> {
     use std::os::fd::AsRawFd;
 
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, statx};
@@ -182,14 +182,18 @@ pub(crate) fn open_direct(file: &File, unasked: bool) -> Option<(File, usize)> {
     };
     // By its descriptor: the name may mean another file by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    let flags = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::WRONLY,
+    };
+    let flags = flags | OFlags::DIRECT | OFlags::CLOEXEC;
     let again = openat(CWD, path, flags, Mode::empty()).ok()?;
     Some((File::from(again), alignment as usize))
 }
 
 /// Other systems have no such descriptors.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn open_direct(_: &File, _: bool) -> Option<(File, usize)> {
+pub(crate) fn open_direct(_: &File, _: Access, _: bool) -> Option<(File, usize)> {
     None
 }
 
@@ -215,6 +219,17 @@ impl Map {
         NonNull::new(start.cast()).map(|start| Self { start, size })
     }
 
+    /// The same on large pages, where there are some: for reading into as a whole.
+    pub(crate) fn on_large_pages(size: usize) -> Option<Self> {
+        let map = Self::new(size)?;
+        #[cfg(target_os = "linux")]
+        // SAFETY: it changes how the memory is made up, and nothing of what is in it.
+        let _ = unsafe {
+            rustix::mm::madvise(map.start().cast(), size, rustix::mm::Advice::LinuxHugepage)
+        };
+        Some(map)
+    }
+
     pub(crate) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
@@ -231,6 +246,12 @@ impl Map {
         );
         // SAFETY: within the memory, which was zeroed when it was made.
         unsafe { std::slice::from_raw_parts(self.start().add(start), length) }
+    }
+
+    /// All of its bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: zeroed when it was made, and borrowed for as long as the result lives.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.size) }
     }
 
     pub(crate) fn size(&self) -> usize {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::windows::fs::FileExt;
 use std::ptr::NonNull;
 
-use super::Errno;
+use super::{Access, Errno};
 
 const PAGE: usize = 4096;
 
@@ -65,7 +65,7 @@ pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<us
 }
 
 /// Windows wants such a file opened otherwise from the start.
-pub(crate) fn open_direct(_: &File, _: bool) -> Option<(File, usize)> {
+pub(crate) fn open_direct(_: &File, _: Access, _: bool) -> Option<(File, usize)> {
     None
 }
 
@@ -87,6 +87,17 @@ impl Map {
         // SAFETY: the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         Some(Self { start, layout })
+    }
+
+    /// Windows has large pages for those who may lock memory.
+    pub(crate) fn on_large_pages(size: usize) -> Option<Self> {
+        Self::new(size)
+    }
+
+    /// All of its bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: zeroed when it was made, and borrowed for as long as the result lives.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.size()) }
     }
 
     pub(crate) fn start(&self) -> *mut u8 {

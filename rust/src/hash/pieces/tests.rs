@@ -43,7 +43,7 @@ impl Sample {
     fn hash(&mut self, versions: Versions) -> Result<Vec<Option<Sums>>, Errno> {
         let pieces: Vec<u32> = (0..self.layout.pieces()).collect();
         let mut pass = Pass::new(&pieces, versions, &self.layout);
-        let mut scratch = Scratch::default();
+        let mut scratch = Scratch::new();
         while pass.step(&mut scratch, self)? {}
         Ok(pass.finish())
     }
