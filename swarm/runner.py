@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,11 +309,23 @@ class Runner:
         self._set_state("failed" if self.error is not None else "paused")
         return left
 
-    async def forget(self) -> None:
-        """Removed by the user: nothing is claimed any more."""
-        await self.storing.forget()
-        self.removed = True
-        self._set_state("paused")
+    def remove(self, *, delete_data: bool) -> asyncio.Task[None]:
+        """Stops, takes the data away if that is meant, too, claims nothing more, leaves the session."""
+        again, self.removed = self.removed, True
+        self.halt()
+        removing = self._turns.take(partial(self._remove, delete_data, again))
+        removing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return removing
+
+    async def _remove(self, delete_data: bool, again: bool) -> None:
+        try:
+            if delete_data:
+                await self.storing.delete(self.session.shared(self))
+        finally:
+            self.session.discard(self)
+            if not again:  # or else it is another torrent's, added meanwhile, that is remembered
+                await self.storing.forget()
+            self._set_state("paused")
 
     # ------------------------------------------------------------ time
 

@@ -248,15 +248,18 @@ class Session:
         return await asyncio.to_thread(Metainfo.load, src)
 
     def discard(self, runner: Runner) -> None:
-        """A torrent was removed."""
-        self._runners.pop(runner.infohash, None)
-        self._torrents.pop(runner.meta.infohash, None)
+        """A torrent was removed. (There may be another one of the same name meanwhile.)"""
+        if self._runners.get(runner.infohash) is runner:
+            del self._runners[runner.infohash]
+            del self._torrents[runner.meta.infohash]
 
     def shared(self, runner: Runner) -> set[Path]:
         """The files of other torrents that lie where those of this one may lie."""
         files: set[Path] = set()
         root = runner.storing.places.where.root(runner.meta.files)
         for other in self._runners.values():
+            if other is runner:
+                continue
             places = other.storing.places
             for where in (places.where, places.before or places.where):
                 theirs = where.root(other.meta.files)

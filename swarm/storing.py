@@ -210,8 +210,8 @@ class Storing:
 
         Of a file that lies under both of its names, the one that was begun here is ours.
         """
-        await through(asyncio.to_thread(self.claims.acquire))
         try:
+            await through(asyncio.to_thread(self.claims.acquire))
             begun = await asyncio.to_thread(self.claims.begun)
             await self._open_storage()
             storage, places = self.opened(), self.places

@@ -276,16 +276,10 @@ class Torrent:
         """Take it out of the session. With `delete_data`, its files and emptied folders go, too: not
         those that another torrent of the session has, and nothing behind a symlink.
 
-        Raises `StorageError` for a file that could not be deleted, when all others are.
+        Giving up the wait does not call it off. Raises `StorageError` for a file that could not be
+        deleted, when all others are.
         """
-        runner = self._runner
-        await runner.stop()
-        runner.session.discard(runner)
-        try:
-            if delete_data:
-                await runner.storing.delete(runner.session.shared(runner))
-        finally:
-            await runner.forget()
+        await asyncio.shield(self._runner.remove(delete_data=delete_data))
 
 
 class Watch:
