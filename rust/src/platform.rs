@@ -28,7 +28,7 @@ mod window;
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
     Map, allocate, descriptors, holes, is_same, let_go, lock, no_read_ahead, open_direct, punch,
-    read_at, read_cached_at, still_there, will_need, write_some_at,
+    read_at, read_cached_at, still_there, will_need, will_sync, write_some_at,
 };
 pub(crate) use window::Window;
 

@@ -1,7 +1,7 @@
 //! Sync: what was written becomes durable.
 
 use crate::files::Fault;
-use crate::platform::{Errno, NOT_FOUND};
+use crate::platform::{Errno, NOT_FOUND, will_sync};
 use crate::storage::Storage;
 use crate::workers::locked;
 
@@ -13,6 +13,12 @@ impl Storage {
             self.make_empties()?;
         }
         let written = std::mem::take(&mut locked(&self.dirt).written);
+        // All at once, so that the file system writes its journal once and not for each of them.
+        for &file in written.iter().filter(|_| written.len() > 1) {
+            if let Ok(open) = self.files.open_place(file) {
+                will_sync(&open.file);
+            }
+        }
         for file in written {
             if let Err(errno) = self.sync_file(file) {
                 self.recent.clear();

@@ -73,6 +73,19 @@ fn fill(
     Ok(())
 }
 
+/// Starts to write back what the page cache has of a file. Errors are left to whoever syncs it.
+#[cfg(target_os = "linux")]
+pub(crate) fn will_sync(file: &File) {
+    use std::os::fd::AsRawFd;
+
+    // SAFETY: no memory is involved, and the descriptor lives as long as the file.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Other systems begin when they are asked to sync.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn will_sync(_: &File) {}
+
 /// Starts to read ahead, so that reads in turns at several places cost no seeks.
 #[cfg(target_os = "linux")]
 pub(crate) fn will_need(file: &File, offset: u64, length: u64) {

@@ -37,6 +37,9 @@ pub(crate) fn read_cached_at(_: &File, _: &mut [IoSliceMut<'_>], _: u64) -> Resu
     Err(Errno(libc::EAGAIN))
 }
 
+/// Windows begins when it is asked to sync.
+pub(crate) fn will_sync(_: &File) {}
+
 /// Windows notices by itself, or it does not.
 pub(crate) fn will_need(_: &File, _: u64, _: u64) {}
 
