@@ -88,8 +88,9 @@ def test_memory_that_was_handed_out_again_is_not_read(rig):
 def test_parts_count_when_their_piece_was_right(rig):
     data, digest = rig.sample.pieces[0], rig.sample.sums[0]
     assert rig.part(0, 0, data[:1000], None) == "written"
-    rig.empty_the_file()
-    assert rig.read(0) == errno.ENODATA
+    with rig.path.open("r+b") as file:
+        file.write(bytes(1000))
+    assert rig.read(0) == bytes(1000)
     assert rig.part(0, 1000, data[1000:], digest) == "verified"
     assert rig.right(0)
     assert rig.right(0, 1000)
