@@ -111,6 +111,15 @@ async def test_where_it_is_refused_it_is_not_missed(make_sample, committer, requ
 
 
 @linux
+@pytest.mark.parametrize("direct", ["auto", "always"])
+async def test_a_fuse_file_system_gets_the_same_bytes(make_sample, committer, faulty, direct):
+    """It does not offer direct writes; whether it takes them is its own affair."""
+    sample = make_sample({"a": 2 * MIB, "b": 100_001}, piece_length=MIB)
+    await fetch(sample, committer, faulty.folder, direct)
+    assert sample.on_disk(faulty.folder) == sample.data
+
+
+@linux
 async def test_a_file_replaced_while_open_is_left_alone(make_sample, committer, ext4):
     """Both descriptors are of one file, whatever its name means by now, and the sync says so."""
     sample = make_sample({"a": 2 * MIB}, piece_length=MIB)
