@@ -68,6 +68,7 @@ class Harness:
         self._full = 0.0  # seconds of one
         self._settings: dict[str, Any] = {}
         self._armed: dict[str, Any] = {}  # what was ordered for this run
+        self._dark = False  # the power is off
         self._right: set[int] = set()  # pieces on the disk when the last process had ended
         self._sent = 0  # bytes of the seeder, in all
         self._had = 0  # bytes that were believed when a process last said so
@@ -229,13 +230,17 @@ class Harness:
         if end == "cut" or (end in ("hang", "error") and self.rng.random() < 0.5):
             self._armed["torn"] = torn = self._torn()
             self._disk.cut(torn)
+            self._dark = True
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(child, signal.SIGKILL)
 
     def _after(self, end: str | None) -> None:
-        """What the next process is going to find."""
-        if end not in (None, "kill"):
+        """What the next process is going to find: without a power cut, the page cache as it was."""
+        if self._dark or end == "cut-moment":
             self._disk.boot()
+        elif end not in (None, "kill"):
+            self._disk.heal()
+        self._dark = False
         self._fetched += self._seeder_sent()
         self._look(end or "done")
 

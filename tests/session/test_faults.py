@@ -30,6 +30,8 @@ import pytest
 
 import swarm
 
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
 ROOT = Path(__file__).parents[2]
 DATA = "to/*"
 """The torrent's files on the faulty disk."""
@@ -420,7 +422,6 @@ async def test_rs09_what_a_service_manager_kills_has_been_saved(lab, sample, fau
         await done(torrent)
 
 
-@pytest.mark.asyncio(loop_factories=["uvloop"])
 async def test_rs08_a_start_that_remembers_reads_nothing(lab, tmp_path):
     """It looks at each of many files once."""
     sample = lab.sample({f"{i % 100}/{i}": 100 for i in range(2_000)})
