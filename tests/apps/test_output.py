@@ -33,6 +33,7 @@ FACTS: dict[str, Any] = {
     "seeds": 1,
     "eta": 1.04,
     "ratio": 0.1,
+    "moving": None,
 }
 
 
