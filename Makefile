@@ -1,6 +1,6 @@
 # make build | demo | test | crash | lint | rust | bench | clean. Everything lands in .venv and in ignored folders.
 # PYTHON names the interpreter to start from (3.11 or newer); PYTEST adds arguments for pytest; N is how
-# often `make crash` kills a download.
+# often `make crash` kills a download, and CRASH has more arguments for it (--help).
 
 PYTHON ?= python3
 PYTEST ?=

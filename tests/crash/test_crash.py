@@ -27,11 +27,11 @@ def test_pr01_pr02_nothing_is_claimed_that_is_not_there(require, tmp_path):
     with Harness(tmp_path, seed) as harness:
         deadline = time.monotonic() + SECONDS
         order = list(ENDS) * 100
-        while time.monotonic() < deadline or harness.tally.count < LEAST:
+        kills = harness.tally.kills
+        while time.monotonic() < deadline or sum(kills.values()) < LEAST or len(kills) < len(ENDS):
             harness.cycle(order.pop(), 5)
     tally = harness.tally
     assert tally.false_claims == []
-    assert set(tally.kills) == set(ENDS)
     # The page cache lives on: only what was in flight is lost, and of pieces in two parts the first.
     for end in ("kill", "moment"):
         assert max(tally.again.get(end, [0])) <= 2 * MEMORY
