@@ -70,22 +70,22 @@ impl Window {
         if end > stat.st_size as u64 || (user != 0 && user != stat.st_uid) {
             return None;
         }
+        let skip = (offset % page() as u64) as usize;
+        let offset = offset - skip as u64;
+        let at = libc::off_t::try_from(offset).ok()?;
         let entry = LIST
             .iter()
             .find(|entry| !entry.taken.swap(true, Ordering::Acquire))?;
-        let skip = (offset % page() as u64) as usize;
-        let offset = offset - skip as u64;
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
         let start = unsafe {
             let (length, file) = (skip + length, file.as_raw_fd());
-            let offset = offset as libc::off_t;
             libc::mmap(
                 null_mut(),
                 length,
                 libc::PROT_READ,
                 libc::MAP_SHARED,
                 file,
-                offset,
+                at,
             )
         };
         let Some(start) = NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) else {
