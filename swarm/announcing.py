@@ -64,7 +64,7 @@ class Announcing:
 
     def _request(self, engine: Engine, announce: Announce) -> AnnounceRequest:
         downloaded, uploaded, _ = engine.totals()
-        everything, have = self._runner.everything, self._runner.have
+        everything, have = self._runner.selecting.everything, self._runner.have
         return AnnounceRequest(
             infohash=self._runner.infohash,
             peer_id=self._session.peer_id,

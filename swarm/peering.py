@@ -135,7 +135,7 @@ class Peering:
             request_queue=self.session.settings.request_queue,
             port=self.session.port,
             your_ip=peer.addr[0],
-            upload_only=self.runner.finished,
+            upload_only=self.runner.selecting.finished,
         )
         peer.wire.send_extended(HANDSHAKE, said.encode())
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .announcing import Announcing
 from .engine.peer import Peer
-from .engine.selection import Priority, Selection
+from .engine.selection import Selection
 from .engine.torrent import Torrent as Engine
 from .errors import StorageError, SwarmError, TorrentFailed, TorrentRemoved
 from .events import (
@@ -27,6 +26,7 @@ from .events import (
 from .peering import Peering
 from .proto.metainfo import Metainfo
 from .report import Report
+from .selecting import Selecting
 from .store.disk import Verdict
 from .store.names import Where
 from .storing import Storing
@@ -59,8 +59,7 @@ class Runner:
         self.changed = asyncio.Event()
         """Set, and replaced, whenever `state` changes."""
         self.selection = Selection(meta)
-        self.everything = Selection(meta)
-        """All files, whatever is wanted, for what is told of the whole torrent."""
+        self.selecting = Selecting(self)
         self.storing = Storing(self, dest)
         self.have = self.storing.have
         self.engine: Engine | None = None
@@ -82,6 +81,10 @@ class Runner:
 
     def _set_state(self, state: str) -> None:
         self.state = state
+        self.tell()
+
+    def tell(self) -> None:
+        """Whoever waits for a change looks again."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
@@ -89,11 +92,6 @@ class Runner:
     def complete(self) -> bool:
         """Whether every piece is here."""
         return self.have.full
-
-    @property
-    def finished(self) -> bool:
-        """Whether all that is wanted is here."""
-        return self.selection.done(self.have) == self.selection.length
 
     @property
     def totals(self) -> tuple[int, int, int]:
@@ -145,42 +143,14 @@ class Runner:
             rng=self.session.rng,
             padding=self.meta.padding,
         )
-        self._arrange(self.engine)
-        self._set_state("seeding" if self.finished else "downloading")
+        self.selecting.arrange(self.engine)
+        self._set_state("seeding" if self.selecting.finished else "downloading")
         self.engine.candidates.add(self._peers_given, "user", now)
         self.engine.start(now)
-        self._spawn(self.storing.claim_regularly())
+        self.spawn(self.storing.claim_regularly())
         if self.storing.moving.under_way:
-            self._spawn(self.storing.moving.go_on())
+            self.spawn(self.storing.moving.go_on())
         self._wake()
-
-    async def select(
-        self, priorities: Mapping[int, Priority], *, sequential: bool | None = None
-    ) -> None:
-        """Changes what is wanted, at once; returns when that is durable.
-
-        Raises `TorrentRemoved`, and `StorageError` where it could not be made so, or where it does
-        not fit on the disk.
-        """
-        if self.removed:
-            raise TorrentRemoved(f"{self.meta.name}: removed, or its session was closed")
-        self.selection.set(priorities)
-        if sequential is not None:
-            self.selection.sequential = sequential
-        self._set_state(self.state)  # whoever waits looks again at what is done
-        if self.engine is not None:
-            self._arrange(self.engine)
-            self.work()
-            self.session.settle()
-            self.arm()
-        await self.storing.remember()
-        await self.storing.want()
-        if self.engine is not None:
-            await self.storing.make_room()
-
-    def _arrange(self, engine: Engine) -> None:
-        """Has the engine follow the selection."""
-        engine.arrange(self.selection.ranks(), sequential=self.selection.sequential)
 
     async def stop(self) -> None:
         """Close the connections, make what is here durable and claim it, and tell the trackers.
@@ -225,6 +195,8 @@ class Runner:
             await self.storing.settle()
             if self.storing.known and self.state != "failed":
                 await self.storing.claim(clean=True)
+            else:
+                await self.storing.remember()
         except StorageError as error:
             self.fail(error)
         finally:
@@ -346,11 +318,11 @@ class Runner:
             return
         now = asyncio.get_running_loop().time()
         for announce in self.engine.announces(now):
-            self._spawn(self.announcing.announce(self.engine, announce))
+            self.spawn(self.announcing.announce(self.engine, announce))
         room = self.session.room_to_dial()
         room = min(room, self.session.settings.max_peers_per_torrent - self.peering.dialling)
         for addr in self.engine.dials(now, room):
-            self._spawn(self.peering.dial(addr))
+            self.spawn(self.peering.dial(addr))
 
     def arm(self) -> None:
         """Sets the timer to the engine's next deadline."""
@@ -363,7 +335,8 @@ class Runner:
             self._timer_at = at
             self._timer = asyncio.get_running_loop().call_at(at, self._wake)
 
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+    def spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        """Runs this until it ends, or the torrent stops."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

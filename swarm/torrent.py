@@ -119,8 +119,8 @@ class Torrent:
             progress=runner.storing.checked if checking else done / length if length else 1.0,
             length=length,
             done=done,
-            total_length=runner.everything.length,
-            total_done=runner.everything.done(runner.have),
+            total_length=runner.selecting.everything.length,
+            total_done=runner.selecting.everything.done(runner.have),
             down_rate=down_rate,
             up_rate=sum(peer.up.value for peer in peers),
             downloaded=downloaded,
@@ -130,7 +130,7 @@ class Torrent:
             seeds=sum(peer.wire.bits.full for peer in peers),
             moving=runner.storing.moving.progress,
             eta=(length - done) / down_rate if down_rate and done < length else None,
-            ratio=uploaded / (downloaded or runner.everything.length or 1),
+            ratio=uploaded / (downloaded or runner.selecting.everything.length or 1),
         )
 
     # ------------------------------------------------------------ waiting: never owns the torrent
@@ -160,7 +160,7 @@ class Torrent:
             raise TorrentRemoved(f"{self.name}: removed, or its session was closed")
         if runner.error is not None:
             raise TorrentFailed(self, str(runner.error)) from runner.error
-        return runner.finished and runner.state != "checking"
+        return runner.selecting.finished and runner.state != "checking"
 
     async def _wait_change(self, timeout: float) -> None:
         waiter = asyncio.ensure_future(self._runner.changed.wait())
@@ -193,7 +193,7 @@ class Torrent:
         mid-piece, and a file that was wanted before keeps its priority. Raises `UnknownFile`,
         `TorrentRemoved`, and `StorageError` where it cannot be remembered.
         """
-        await self._runner.select(only(self.files, self.priorities, what))
+        await self._runner.selecting.change(only(self.files, self.priorities, what))
 
     async def set_priorities(self, priorities: Mapping[What, Priority]) -> None:
         """Makes some files more or less urgent, or skips them; the others stay as they are.
@@ -201,7 +201,7 @@ class Torrent:
         Of two keys that mean one file the later one holds. Otherwise like `select`; raises
         `ConfigError` for what is no `Priority`, too.
         """
-        await self._runner.select(by_index(self.files, priorities))
+        await self._runner.selecting.change(by_index(self.files, priorities))
 
     async def set_sequential(self, sequential: bool = True) -> None:
         """Fetches pieces in order, the most urgent files first, or again the rarest first.
@@ -209,7 +209,7 @@ class Torrent:
         In order, the first and last piece of each file come before the others, for players. It is
         worse for the swarm, and mostly slower. Otherwise like `select`.
         """
-        await self._runner.select({}, sequential=sequential)
+        await self._runner.selecting.change({}, sequential=sequential)
 
     # ------------------------------------------------------------ where it lies
 

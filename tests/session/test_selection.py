@@ -217,8 +217,10 @@ async def test_from_done_back_to_downloading(lab, sample, tmp_path):
         await done(torrent)
         await lab.until(lambda: not torrent.peers)  # two that only upload part
         fetched = torrent.stats.downloaded
-        await torrent.set_priorities({"dir/": Priority.HIGH})
-        assert torrent.stats.state == "downloading"
+        change = asyncio.ensure_future(torrent.set_priorities({"dir/": Priority.HIGH}))
+        await asyncio.sleep(0)
+        assert torrent.stats.state == "downloading", "at once, whatever the disk has to do"
+        await change
         await done(torrent)
         assert torrent.stats.state == "seeding"
         await torrent.select("*")
@@ -248,6 +250,71 @@ async def test_two_that_chose_differently_have_it_all_between_them(lab, sample, 
     assert c.stats.total_done == len(sample.data)
     assert a.stats.uploaded > 0
     assert b.stats.uploaded > 0
+
+
+# ---------------------------------------------------------------- on the disk
+
+
+def on_disk(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+async def test_what_is_not_wanted_leaves_no_litter(lab, sample, tmp_path):
+    """What it shares with others is kept elsewhere, until it is wanted or wanted no more."""
+    seeder, _ = await lab.seed(sample)
+    dest = tmp_path / "to"
+    async with lab.session("same") as session:
+        torrent = await session.add(sample.meta, dest=dest, peers=[lab.addr(seeder)], select=[A, D])
+        await done(torrent)
+        assert on_disk(dest) == {"t/a", "t/d"}
+        first = torrent.stats.downloaded
+    async with lab.session("same") as session:
+        torrent = await session.add(sample.meta, dest=dest, peers=[lab.addr(seeder)])
+        await done(torrent)
+        assert torrent.stats.downloaded == 0, "not even the pieces that others have a part in"
+        await torrent.select("*")
+        await done(torrent)
+        assert torrent.stats.downloaded == len(sample.data) - first
+    assert on_disk(dest) == {"/".join(file.path) for file in sample.meta.files}
+    assert sample.on_disk(dest) == sample.data
+    assert not list((tmp_path / "state/same").rglob("*.aside"))
+
+
+async def test_a_partial_seed_gives_what_it_keeps_aside(lab, sample, tmp_path):
+    seeder, _ = await lab.seed(sample)
+    one, two = await lab.open(), await lab.open()
+    partial = await one.add(
+        sample.meta, dest=tmp_path / "one", peers=[lab.addr(seeder)], select=[A]
+    )
+    await done(partial)
+    await seeder.aclose()
+    other = await two.add(sample.meta, dest=tmp_path / "two", peers=[lab.addr(one)], select=[B])
+    await done(other)
+    assert on_disk(tmp_path / "one") == {"t/a"}
+    assert on_disk(tmp_path / "two") == {"t/dir/b"}
+    assert right(sample, tmp_path / "two", B)
+
+
+async def test_giving_up_the_wait_does_not_call_off_a_choice(lab, sample, tmp_path):
+    seeder, _ = await lab.seed(sample)
+    dest = tmp_path / "to"
+    async with lab.session("same") as session:
+        torrent = await session.add(sample.meta, dest=dest, peers=[lab.addr(seeder)], select=[A])
+        await done(torrent)
+        for turns in range(6):
+            change = asyncio.ensure_future(torrent.select(B if turns % 2 else D))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            change.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await change
+        await done(torrent)
+        assert torrent.priorities == (0, 2, 0, 0, 0)
+        await lab.until(lambda: "t/dir/b" in on_disk(dest))
+        assert right(sample, dest, B)
+    session = await lab.open("same")
+    torrent = await session.add(sample.meta, dest=dest, paused=True)
+    assert torrent.priorities == (0, 2, 0, 0, 0)
 
 
 # ---------------------------------------------------------------- the next run
@@ -283,6 +350,14 @@ async def test_the_choice_is_remembered(lab, sample, tmp_path):
     other = await lab.open()
     elsewhere = await other.add(sample.meta, dest=tmp_path / "elsewhere", paused=True)
     assert set(elsewhere.priorities) == {Priority.NORMAL}
+
+
+async def test_a_choice_is_remembered_though_it_is_stopped_at_once(lab, sample, tmp_path):
+    async with lab.session("same") as session:
+        await session.add(sample.meta, dest=tmp_path, select=[B])
+    session = await lab.open("same")
+    torrent = await session.add(sample.meta, dest=tmp_path, paused=True)
+    assert torrent.priorities == (0, 2, 0, 0, 0)
 
 
 async def test_a_choice_while_it_is_paused_is_remembered(lab, sample, tmp_path):
