@@ -81,22 +81,29 @@ impl Storage {
 
     fn unwant(&self, unwanted: &[usize]) -> Result<(), Fault> {
         let (files, places) = (&self.files, &self.files.places);
-        for file in 0..files.count() {
-            places.want(file, unwanted.binary_search(&file).is_err());
-        }
-        self.empties_made.store(!files.writable, Ordering::Release);
-        let Some(aside) = places.aside() else {
-            return Ok(());
+        let any = match places.aside() {
+            Some(aside) => (places.is_any_aside()).map_err(Fault::whole(aside, "open"))?,
+            None => false,
         };
-        if !(places.is_any_aside()).map_err(Fault::whole(aside, "open"))? {
-            return Ok(());
+        let mut back = Vec::new();
+        for file in 0..files.count() {
+            let wanted = unwanted.binary_search(&file).is_err();
+            let held = places.want(file, wanted);
+            if held.map_err(Fault::whole(file, "keep"))? || any {
+                back.push(file);
+            }
         }
-        each(0..files.count(), |file| {
+        let brought = each(back, |file| {
             let layout = &files.layout;
             let (start, length) = (layout.file_offset(file), layout.file_length(file));
             let done = places.bring(file, start, length, &self.temporary(file));
             done.map_err(Fault::whole(file, "keep"))
-        })?;
+        });
+        self.empties_made.store(!files.writable, Ordering::Release); // those, too, were held back
+        brought?;
+        let Some(aside) = places.aside() else {
+            return Ok(());
+        };
         let full = (0..files.count())
             .filter(|&file| files.layout.file_length(file) > 0 && !files.is_pad(file));
         if (places.drop_aside(full)).map_err(Fault::whole(aside, "delete"))? {

@@ -8,12 +8,21 @@ use crate::platform::{self, Access, Errno, NOT_FOUND};
 use crate::workers::locked;
 
 impl Places {
-    /// Says whether a file is to be on the disk. One that is there stays there.
-    pub(crate) fn want(&self, file: usize, wanted: bool) {
+    /// Says whether a file is to be on the disk. One that is there stays there. Whether it has to be
+    /// brought: until then its bytes go on being kept aside, so that nobody makes it without those
+    /// that are there.
+    pub(crate) fn want(&self, file: usize, wanted: bool) -> Result<bool, Errno> {
         let wanted = wanted || self.aside().is_none();
-        if self.is_wanted(file) != wanted {
-            self.alone(file).wanted = wanted;
+        if self.pads[file] || self.is_wanted(file) == wanted {
+            return Ok(false);
         }
+        let mut place = self.alone(file);
+        place.wanted = wanted;
+        if !wanted || matches!(place.look()?, Spot::Final | Spot::Part) {
+            return Ok(false);
+        }
+        *locked(&place.spot) = Spot::Aside;
+        Ok(true)
     }
 
     /// Is anything kept aside?
@@ -93,5 +102,65 @@ impl Places {
         aside.home.remove(Spot::Final)?;
         *locked(&aside.spot) = Spot::Unknown;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::places::{Home, Place, Root};
+
+    /// One file, which is not wanted, and the file for what is kept aside.
+    fn places(folder: &Path) -> Places {
+        let place = |name: &str, wanted| {
+            let home = Home {
+                root: Root::new(folder.into()),
+                path: vec![name.into()],
+                part: None,
+                link: None,
+            };
+            Place::new(home, wanted)
+        };
+        Places::new(
+            vec![place("file", false)],
+            Some(place("aside", true)),
+            false,
+        )
+    }
+
+    fn is_apart(places: &Places) -> bool {
+        let place = places.hold(0, true).unwrap();
+        places.open(0, &place, Access::Write).unwrap().is_none()
+    }
+
+    #[test]
+    fn a_wanted_file_is_made_when_it_was_brought_and_not_before() {
+        let folder = std::env::temp_dir().join(format!("swarm-aside-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("aside"), b"bytes").unwrap();
+        let places = places(&folder);
+        assert!(places.want(0, true).unwrap());
+        assert!(is_apart(&places), "or it would be made without its bytes");
+        assert!(!folder.join("file").exists());
+        places.bring(0, 1, 3, OsStr::new("temporary")).unwrap();
+        assert_eq!(std::fs::read(folder.join("file")).unwrap(), b"yte");
+        assert!(!is_apart(&places));
+        assert!(!places.want(0, false).unwrap());
+        assert!(!is_apart(&places), "what is there stays there");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_wanted_file_without_bytes_is_made_when_it_is_written() {
+        let folder = std::env::temp_dir().join(format!("swarm-none-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let places = places(&folder);
+        assert!(places.want(0, true).unwrap());
+        places.bring(0, 1, 3, OsStr::new("temporary")).unwrap();
+        assert!(!folder.join("file").exists());
+        assert!(!is_apart(&places));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
