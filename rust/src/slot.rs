@@ -12,6 +12,8 @@ use crate::recent::Trace;
 use crate::workers::locked;
 
 const PAGE: usize = 4096;
+/// Bytes of slots that lie side by side, so that they share large pages.
+const TOGETHER: usize = 64 << 20;
 
 /// There is no memory for a slot (ENOMEM), which is not the same as a pool that is full.
 pub(crate) struct NoMemory;
@@ -33,6 +35,8 @@ struct Books {
     peak: usize,
     /// Memory of slots in use and of idle ones.
     mapped: usize,
+    /// By size; the system gives them their memory when they are first used.
+    untouched: HashMap<usize, Vec<Map>>,
     /// By size, the ones that came back last at the end.
     idle: HashMap<usize, VecDeque<Arc<Map>>>,
 }
@@ -90,8 +94,12 @@ impl Pool {
             Some(map) => map,
             None => {
                 books.make_room(class, self.bound());
-                // One more page, so that the slot can begin anywhere in the first one.
-                let map = Map::new(class + PAGE).ok_or(NoMemory)?;
+                let together = match self.remembers {
+                    true => (self.capacity.min(TOGETHER) / class).max(1),
+                    // Answers are of many sizes, and large pages for each would cost too much.
+                    false => 1,
+                };
+                let map = books.untouched(class, together).ok_or(NoMemory)?;
                 books.mapped += class;
                 map
             }
@@ -128,6 +136,19 @@ impl Pool {
 }
 
 impl Books {
+    /// Memory of a size that nobody has used yet, of which the system is asked for several at once.
+    fn untouched(&mut self, class: usize, together: usize) -> Option<Map> {
+        let untouched = self.untouched.entry(class).or_default();
+        if untouched.is_empty() {
+            // One more page, so that the slot can begin anywhere in the first one.
+            *untouched = match together {
+                1 => vec![Map::new(class + PAGE)?],
+                _ => Map::several(class + PAGE, together)?,
+            };
+        }
+        untouched.pop()
+    }
+
     /// Idle memory of a size: what has been idle for longest, or else for the shortest time. What is
     /// being read from there right now is passed over.
     fn take(&mut self, class: usize, oldest: bool) -> Option<Map> {

@@ -243,6 +243,17 @@ impl Map {
         Some(map)
     }
 
+    /// Several of whole pages, side by side, so that a large page can hold more than one.
+    pub(crate) fn several(size: usize, count: usize) -> Option<Vec<Self>> {
+        let whole = std::mem::ManuallyDrop::new(Self::on_large_pages(size.checked_mul(count)?)?);
+        let part = |n: usize| Self {
+            // SAFETY: within the mapping, which nobody else unmaps: each part does so with its own.
+            start: unsafe { whole.start.add(n * size) },
+            size,
+        };
+        Some((0..count).map(part).collect())
+    }
+
     pub(crate) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }

@@ -97,6 +97,11 @@ impl Map {
         Self::new(size)
     }
 
+    /// Several of them.
+    pub(crate) fn several(size: usize, count: usize) -> Option<Vec<Self>> {
+        (0..count).map(|_| Self::new(size)).collect()
+    }
+
     /// All of its bytes.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: zeroed when it was made, and borrowed for as long as the result lives.
