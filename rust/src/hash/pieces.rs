@@ -132,7 +132,7 @@ impl Pass {
                 group.step(versions, from, &Stretches::default(), scratch, source)?;
             }
         }
-        stretches.drop_cold(source)?;
+        stretches.finish(source)?;
         self.done += Self::STEP;
         Ok(self.groups.iter().any(|group| {
             let mut pieces = group.pieces.iter().zip(&group.there);

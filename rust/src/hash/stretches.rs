@@ -37,7 +37,11 @@ pub(crate) trait Source {
 
 /// The stretches of files that are being hashed.
 #[derive(Default)]
-pub(crate) struct Stretches<'a>(Vec<Stretch<'a>>);
+pub(crate) struct Stretches<'a> {
+    list: Vec<Stretch<'a>>,
+    /// Bytes of files in all parts, short stretches too.
+    length: u64,
+}
 
 struct Stretch<'a> {
     /// Where in the torrent's stream it is.
@@ -80,7 +84,7 @@ impl<'a> Stretches<'a> {
                 if source.is_pad(span.file) {
                     continue;
                 }
-                source.passed(span.length as u64);
+                stretches.length += span.length as u64;
                 if span.length >= WORTHWHILE {
                     let look = |file: &File, offset| Memory::look(file, offset, &span, &mut room);
                     let memory = source.with_file(&span, look)?;
@@ -89,7 +93,7 @@ impl<'a> Stretches<'a> {
                         span,
                         memory,
                     };
-                    stretches.0.extend(memory.map(stretch));
+                    stretches.list.extend(memory.map(stretch));
                 }
             }
         }
@@ -137,15 +141,16 @@ impl<'a> Stretches<'a> {
 
     /// Was all that was looked at in memory really what the files have?
     pub(crate) fn are_intact(&self) -> bool {
-        self.0.iter().all(|stretch| match &stretch.memory {
+        self.list.iter().all(|stretch| match &stretch.memory {
             Memory::Cached(window) => window.is_intact(),
             _ => true,
         })
     }
 
-    /// Drops what had to come from the disk through the page cache.
-    pub(crate) fn drop_cold<S: Source>(self, source: &mut S) -> Result<(), S::Error> {
-        for stretch in self.0 {
+    /// Everything has been hashed: drops what had to come from the disk through the page cache.
+    pub(crate) fn finish<S: Source>(self, source: &mut S) -> Result<(), S::Error> {
+        source.passed(self.length);
+        for stretch in self.list {
             if let Memory::Announced(cold) = stretch.memory {
                 source.with_file(&stretch.span, |file, _| {
                     for run in cold {
@@ -160,7 +165,7 @@ impl<'a> Stretches<'a> {
 
     fn around(&self, start: u64, length: usize) -> Option<&Stretch<'a>> {
         let end = start + length as u64;
-        let mut stretches = self.0.iter();
+        let mut stretches = self.list.iter();
         stretches.find(|stretch| stretch.bytes.start <= start && end <= stretch.bytes.end)
     }
 }
