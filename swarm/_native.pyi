@@ -123,11 +123,19 @@ class Storage:
     """One torrent on the disk. Wrong arguments, and jobs after `close`, raise ValueError."""
 
     def commit(
-        self, job: int, piece: int, offset: int, slot: Slot, length: int, digest: bytes | None
+        self,
+        job: int,
+        piece: int,
+        offset: int,
+        slot: Slot,
+        length: int,
+        digest: bytes | None,
+        patient: bool = False,
     ) -> None:
         """The piece's next `length` bytes, which lie at the start of `slot`. `digest` comes with the last part.
 
-        A piece given in one part is written only if its hash is right. After an error the parts that
+        A piece given in one part is written only if its hash is right, and waits a little for others to
+        be hashed with if it is `patient`. After an error the parts that
         are still queued fail with it, and the piece starts again from offset 0.
         """
 

@@ -365,8 +365,10 @@ class Runner:
     def align(self, slot: Any, piece: int, offset: int) -> None:
         self.storing.align(slot, piece, offset)
 
-    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
-        self.storing.commit(piece, offset, slot, length, last)
+    def commit(
+        self, piece: int, offset: int, slot: Any, length: int, *, last: bool, patient: bool
+    ) -> None:
+        self.storing.commit(piece, offset, slot, length, last=last, patient=patient)
 
     def on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:
         """A part was written, or a piece hashed, or neither."""

@@ -301,11 +301,14 @@ class Storing:
         if self._storage is not None:
             self._storage.align(slot, piece, offset)
 
-    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+    def commit(
+        self, piece: int, offset: int, slot: Any, length: int, *, last: bool, patient: bool
+    ) -> None:
         """Hash and write a part of a piece; the runner is told the verdict."""
         assert self._storage is not None
         digest = self._meta.piece_hash(piece) if last else None
-        self._storage.commit(piece, offset, slot, length, digest, partial(self._on_commit, piece))
+        done = partial(self._on_commit, piece)
+        self._storage.commit(piece, offset, slot, length, digest, done, patient=patient)
         self._commits += 1
 
     def _on_commit(self, piece: int, verdict: Verdict | StorageError) -> None:

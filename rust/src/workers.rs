@@ -128,19 +128,18 @@ impl Engine {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Queues a piece that has parts to commit; `whole` if it is only one, which is hashed for less
-    /// beside others.
+    /// Queues a piece that has parts to commit. It `may_wait` for others to be hashed with.
     pub(crate) fn piece(
         &self,
         storage: Arc<Storage>,
         piece: u32,
-        whole: bool,
+        may_wait: bool,
     ) -> Result<(), Closed> {
         let queues = locked(&self.queues);
         if queues.closing {
             return Err(Closed);
         }
-        self.push_piece(queues, storage, piece, whole);
+        self.push_piece(queues, storage, piece, may_wait);
         Ok(())
     }
 
@@ -155,9 +154,9 @@ impl Engine {
         mut queues: MutexGuard<'_, Queues>,
         storage: Arc<Storage>,
         piece: u32,
-        whole: bool,
+        may_wait: bool,
     ) {
-        if (queues.pieces).push((storage, piece), whole, Instant::now()) {
+        if (queues.pieces).push((storage, piece), may_wait, Instant::now()) {
             self.notify(queues);
         }
     }

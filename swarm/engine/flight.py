@@ -38,8 +38,13 @@ class Buffers(Protocol):
     def align(self, slot: Any, piece: int, offset: int) -> None:
         """What a fresh slot is going to hold: the piece from `offset` on."""
 
-    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
-        """A part of a piece is complete: hash and write it."""
+    def commit(
+        self, piece: int, offset: int, slot: Any, length: int, *, last: bool, patient: bool
+    ) -> None:
+        """A part of a piece is complete: hash and write it.
+
+        `patient`: nobody waits for the verdict, so that it may be hashed for less beside others.
+        """
 
     def forget_piece(self, piece: int) -> None:
         """A piece of which parts were committed starts again."""
@@ -346,7 +351,9 @@ class Flight:
                 if last:
                     self._remove(fill)
                     self.judged[fill.piece] = fill
-                self._buffers.commit(fill.piece, offset, slot, length, last)
+                # A stranger's next piece hangs on this one, and the last piece on nothing else.
+                patient = peer.proven and fill.contributors == {peer.key} and bool(self.fills)
+                self._buffers.commit(fill.piece, offset, slot, length, last=last, patient=patient)
 
     def verdict(self, piece: int, good: bool) -> set[int] | None:
         """A piece was hashed. The keys of the peers that its bytes came from; None if it was given up."""

@@ -185,11 +185,13 @@ class Storage:
         length: int,
         digest: bytes | None,
         done: Callable[[Verdict | StorageError], None],
+        *,
+        patient: bool = False,
     ) -> None:
         """Hash and write the piece's next `length` bytes, which lie at the start of `slot`.
 
-        `digest` comes with the last part. A piece of one part is written only if its hash is right.
-        After an error the piece starts again from offset 0.
+        `digest` comes with the last part. A piece of one part is written only if its hash is right; a
+        `patient` one waits some milliseconds for company. After an error it starts again from offset 0.
         """
 
         def finish(completion: Completion) -> None:
@@ -198,10 +200,8 @@ class Storage:
             else:
                 done(Verdict(completion[1]))
 
-        def submit(job: int) -> None:
-            self._native.commit(job, piece, offset, slot, length, digest)
-
-        self._expect(finish, submit)
+        commit = self._native.commit
+        self._expect(finish, lambda n: commit(n, piece, offset, slot, length, digest, patient))
 
     def forget(self, piece: int) -> None:
         """Drop a half-hashed piece, which starts again from offset 0.
@@ -442,9 +442,8 @@ class Storage:
 
 def _merge(good: bytearray, first: int, bits: bytes) -> None:
     """Set in `good` what is set in `bits`, whose bit 0 is bit `first`. Spare bits are zero."""
-    at, shift = divmod(first, 8)
-    for byte in bits:
-        good[at] |= byte >> shift
-        if low := byte << 8 - shift & 0xFF:
-            good[at + 1] |= low
-        at += 1
+    start, shift = divmod(first, 8)
+    shifted = (int.from_bytes(bits, "big") << 8 - shift).to_bytes(len(bits) + 1, "big")
+    for at, byte in enumerate(shifted, start):
+        if byte:
+            good[at] |= byte

@@ -312,7 +312,9 @@ class Node:
     def checkout(self, size: int) -> Slot | None:
         return self.pool.checkout(size)
 
-    def commit(self, piece: int, offset: int, slot: Any, length: int, last: bool) -> None:
+    def commit(
+        self, piece: int, offset: int, slot: Any, length: int, *, last: bool, patient: bool
+    ) -> None:
         engine = self.engine
 
         def done(piece: int, verdict: Verdict) -> None:

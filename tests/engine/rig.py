@@ -71,7 +71,9 @@ class Rig:
     def align(self, slot: object, piece: int, offset: int) -> None:
         self.aligned.append((piece, offset))
 
-    def commit(self, piece: int, offset: int, slot: object, length: int, last: bool) -> None:
+    def commit(
+        self, piece: int, offset: int, slot: object, length: int, *, last: bool, patient: bool
+    ) -> None:
         self.committed.append((piece, offset, length, last))
 
     def forget_piece(self, piece: int) -> None:

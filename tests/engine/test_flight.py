@@ -26,6 +26,7 @@ class Desk:
         self.picker = Picker(self.have)
         self.pool = Pool(memory)
         self.parts: list[tuple[int, int, int, bool]] = []
+        self.patient: list[bool] = []
         self.aligned: list[tuple[int, int]] = []
         self.slots: list[object] = []
         self.forgotten: list[int] = []
@@ -40,8 +41,11 @@ class Desk:
     def align(self, slot: object, piece: int, offset: int) -> None:
         self.aligned.append((piece, offset))
 
-    def commit(self, piece: int, offset: int, slot: object, length: int, last: bool) -> None:
+    def commit(
+        self, piece: int, offset: int, slot: object, length: int, *, last: bool, patient: bool
+    ) -> None:
         self.parts.append((piece, offset, length, last))
+        self.patient.append(patient)
         self.slots.append(slot)
 
     def forget_piece(self, piece: int) -> None:
@@ -150,6 +154,29 @@ def test_only_what_the_peer_has() -> None:
     desk = Desk(8, 4 * BLOCK_SIZE)
     assert desk.feed(desk.peer(has=[2, 5])) == {2, 5}
     assert desk.pool.in_use == 2 * 4 * BLOCK_SIZE
+
+
+def test_only_what_nobody_waits_for_is_patient() -> None:
+    desk = Desk(4, 2 * BLOCK_SIZE)
+    peer, helper = desk.peer(SLOW), desk.peer(SLOW)
+    desk.feed(peer, 4)
+    desk.send(peer, desk.asked(peer))  # two whole pieces of a stranger
+    peer.proven = helper.proven = True
+    desk.feed(peer, 4)
+    asked = desk.asked(peer)
+    desk.send(peer, asked[:2])  # a piece of its own, with another one to come
+    desk.send(peer, asked[2:])  # the last one that is under way
+    assert desk.patient == [False, False, True, False]
+
+    desk = Desk(4, 2 * BLOCK_SIZE)
+    peer, helper = desk.peer(SLOW), desk.peer(SLOW)
+    peer.proven = helper.proven = True
+    desk.feed(peer, 1)
+    desk.feed(helper, 2)
+    desk.send(peer, desk.asked(peer))
+    desk.send(helper, desk.asked(helper)[:1])  # a piece of two senders, with another one to come
+    assert [last for *_, last in desk.parts] == [True]
+    assert desk.patient == [False]
 
 
 # ---------------------------------------------------------------- what is left over

@@ -25,6 +25,8 @@ pub(crate) struct Part {
     pub(crate) length: u32,
     pub(crate) slot: Arc<Slot>,
     pub(crate) digest: Option<Digest>,
+    /// It may wait a little for others to be hashed with.
+    pub(crate) patient: bool,
 }
 
 /// One piece on its way to the disk.
@@ -247,12 +249,17 @@ impl Storage {
         if part.offset != strip.tail {
             return Err(Refused::Wrong("the part is not the piece's next one"));
         }
-        let whole = part.is_whole() && !self.v2;
+        let may_wait = part.patient && part.is_whole() && !self.v2;
         strip.tail = if end == size { 0 } else { end };
         strip.parts.push_back(part);
         let idle = !std::mem::replace(&mut strip.running, true);
         drop(strips);
-        if idle && self.engine.piece(Arc::clone(self), piece, whole).is_err() {
+        if idle
+            && self
+                .engine
+                .piece(Arc::clone(self), piece, may_wait)
+                .is_err()
+        {
             locked(&self.strips).remove(&piece);
             return Err(Refused::Closed);
         }

@@ -149,6 +149,8 @@ pub(crate) struct PyStorage(Arc<Storage>);
 #[pymethods]
 impl PyStorage {
     /// The piece's next `length` bytes. `digest` comes with the last part.
+    #[pyo3(signature = (job, piece, offset, slot, length, digest, patient=false))]
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of a part")]
     fn commit(
         &self,
         job: u64,
@@ -157,6 +159,7 @@ impl PyStorage {
         slot: &Bound<'_, PySlot>,
         length: u32,
         digest: Option<&[u8]>,
+        patient: bool,
     ) -> PyResult<()> {
         let digest = digest.map(|bytes| {
             Digest::new(bytes).ok_or_else(|| PyValueError::new_err("a digest has 20 or 32 bytes"))
@@ -167,6 +170,7 @@ impl PyStorage {
             length,
             slot: Arc::clone(&slot.get().0),
             digest: digest.transpose()?,
+            patient,
         };
         self.0.commit(piece, part).map_err(|refused| match refused {
             Refused::Wrong(why) => PyValueError::new_err(why),
