@@ -286,6 +286,16 @@ async def test_empty_files_are_there_after_a_sync(make_sample, disk, tmp_path):
     assert (tmp_path / "t/dir/empty").read_bytes() == b""
 
 
+async def test_empty_files_that_are_there_need_nothing(make_sample, disk, tmpfs):
+    """Such as what is seeded from where nothing can be written, or by two processes."""
+    sample = make_sample({"x": 10, "dir/empty": 0})
+    sample.write(tmpfs)
+    subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)  # noqa: ASYNC221
+    storage = disk.open(sample.meta, tmpfs, writable=True)
+    await storage.sync()
+    await storage.close()
+
+
 @linux
 async def test_fs22_many_files_need_few_descriptors(make_sample, committer, tmp_path):
     """An eighth of what the process may open, so that the peers have theirs."""

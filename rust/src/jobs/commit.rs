@@ -11,7 +11,7 @@ use crate::files::Fault;
 use crate::hash::merkle::{self, LEAF};
 use crate::hash::pieces::Extent;
 use crate::hash::{Digest, Hasher, Sha1, Sha256, Sum256, hash_many};
-use crate::platform::{Access, CANCELED};
+use crate::platform::{Access, CANCELED, Errno};
 use crate::recent::Trace;
 use crate::ring::Outcome;
 use crate::slot::Slot;
@@ -339,14 +339,27 @@ impl Storage {
         for file in 0..self.files.count() {
             let files = &self.files;
             if files.layout.file_length(file) == 0 && files.places.is_wanted(file) {
-                let made = match files.places.make_link(file) {
-                    Ok(false) => files.take(file, Access::Write, false).map(drop),
-                    link => link.map(drop),
-                };
+                let made = self.make_empty(file);
                 made.map_err(Fault::whole(file, "open"))?;
             }
         }
         self.empties_made.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// What is there already needs nothing: it may lie where nothing can be written, or belong to
+    /// another process as well.
+    fn make_empty(&self, file: usize) -> Result<(), Errno> {
+        let files = &self.files;
+        if files.places.make_link(file)? {
+            return Ok(());
+        }
+        if let Ok(there) = files.take(file, Access::Read, false)
+            && there.place == file
+            && there.file.file.metadata()?.len() == 0
+        {
+            return Ok(());
+        }
+        files.take(file, Access::Write, false).map(drop)
     }
 }
