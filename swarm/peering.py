@@ -32,9 +32,8 @@ def address_of(given: Any) -> Addr:
     except (TypeError, ValueError):
         addr = None
     if addr is None:
-        raise ConfigError(
-            f"not where a peer can be: {given!r} (an IP address and a port are needed)"
-        )
+        told = str(given) if isinstance(given, PeerAddr) else repr(given)
+        raise ConfigError(f"not where a peer can be: {told} (an IP address and a port are needed)")
     return addr
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from .engine.selection import Priority
 from .errors import TorrentFailed, TorrentRemoved
-from .matching import What, by_index, only
+from .matching import What, by_index, matching, only
 from .peering import address_of
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
@@ -237,15 +237,15 @@ class Torrent:
     async def rename_file(self, index: int, path: str) -> None:
         """Gives one of `files` another path, "/" between folders, below the torrent's own folder.
 
-        Like `move`. Raises `UnsafePath` for what could not be a path in a torrent, and `StorageError`
-        (EEXIST) for that of another file.
+        Like `move`. Raises `UnsafePath` for what could not be a path in a torrent, `StorageError`
+        (EEXIST) for that of another file, and `UnknownFile`.
         """
         if self._runner.meta.single_file:
             await self.rename(path)
             return
         where = self._runner.storing.places.where
-        parts = tuple(path.split("/"))
-        await self._runner.move(where.with_file(range(len(self.files))[index], parts))
+        [file] = matching(self.files, index)
+        await self._runner.move(where.with_file(file, tuple(path.split("/"))))
 
     # ------------------------------------------------------------ doing
 

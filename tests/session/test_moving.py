@@ -262,7 +262,7 @@ async def test_fn18_names_that_no_torrent_could_have(lab, sample, path, kind):
     assert sample.on_disk(seeding.path.parent) == sample.data
     with pytest.raises(swarm.UnsafePath):
         await seeding.rename("a/b")
-    with pytest.raises(IndexError):
+    with pytest.raises(swarm.UnknownFile):
         await seeding.rename_file(5, "x")
 
 

@@ -142,6 +142,12 @@ async def test_slips_of_the_pen_are_told(lab, sample, tmp_path, given):
     assert not session.torrents
 
 
+async def test_an_address_is_shown_as_people_write_it(lab, sample, tmp_path):
+    session = await lab.open()
+    with pytest.raises(swarm.ConfigError, match=r"can be: 224\.0\.0\.1:5 \("):
+        await session.add(sample.meta, dest=tmp_path, peers=[swarm.PeerAddr("224.0.0.1", 5)])
+
+
 async def test_what_is_no_priority(lab, sample, tmp_path):
     session = await lab.open()
     with pytest.raises(swarm.ConfigError):
