@@ -19,6 +19,9 @@ from .run import run
 from .source import home_of, load
 
 
+_PARTLY = "; `swarm download --seed` shares what is there and fetches the rest"
+
+
 @click.command("seed", cls=Command)
 @click.argument("torrent")
 @click.option(
@@ -82,6 +85,6 @@ def require(meta: swarm.Metainfo, dest: Path) -> None:
         path = dest.joinpath(*file.path)
         size = path.stat().st_size if path.is_file() else None
         if size is None:
-            raise Quit(Exit.DAMAGED, f"nothing to seed: {path} is missing")
+            raise Quit(Exit.DAMAGED, f"nothing to seed: {path} is missing{_PARTLY}")
         if size < file.length:
-            raise Quit(Exit.DAMAGED, f"{path} has {size} of {file.length} bytes")
+            raise Quit(Exit.DAMAGED, f"{path} has {size} of {file.length} bytes{_PARTLY}")

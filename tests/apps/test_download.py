@@ -240,7 +240,7 @@ def test_what_was_remembered_and_is_damaged_is_said(programs: Programs, seeded: 
 def test_seeding_what_is_not_there_is_6(programs: Programs, orphan: Path) -> None:
     nowhere = programs.run("seed", orphan, "--path", ".", *LISTEN)
     assert nowhere.returncode == 6
-    assert b"is missing" in nowhere.stderr
+    assert b"is missing; `swarm download --seed`" in nowhere.stderr
     damaged = programs.folder / "data/sample/b/c.bin"
     damaged.write_bytes(bytes(300_000))
     done = programs.run("seed", orphan, "--path", "data", *LISTEN)
