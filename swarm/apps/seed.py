@@ -18,7 +18,6 @@ from .output import note, record, result, step_of
 from .run import run
 from .source import home_of, load
 
-
 _PARTLY = "; `swarm download --seed` shares what is there and fetches the rest"
 
 
