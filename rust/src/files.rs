@@ -142,7 +142,7 @@ impl Files {
         access: Access,
     ) -> Result<Option<Arc<OpenFile>>, Errno> {
         let key = (self.id, at);
-        if let Some(open) = self.open.get(key, access) {
+        if let Some(open) = self.open.get(key, place.changes(), access) {
             return Ok(Some(open));
         }
         let found = match self.places.open(at, place, access) {
@@ -171,7 +171,7 @@ impl Files {
         }
         let open = Arc::new(OpenFile::new(open, self.open.how.direct));
         if !self.closed.load(Ordering::Acquire) {
-            self.open.put(key, &open, access);
+            self.open.put(key, place.changes(), &open, access);
         }
         Ok(Some(open))
     }

@@ -37,6 +37,8 @@ struct Books {
 
 struct Entry {
     key: Key,
+    /// That of its place when it was opened (`Place::changes`).
+    changes: u64,
     file: Arc<OpenFile>,
     access: Access,
     used: bool,
@@ -52,20 +54,22 @@ impl OpenFiles {
         }
     }
 
-    pub(crate) fn get(&self, key: Key, access: Access) -> Option<Arc<OpenFile>> {
+    /// The file, if nothing about its place has changed since it was opened.
+    pub(crate) fn get(&self, key: Key, changes: u64, access: Access) -> Option<Arc<OpenFile>> {
         let mut books = locked(&self.books);
         let place = *books.places.get(&key)?;
         let entry = &mut books.ring[place];
-        if access == Access::Write && entry.access == Access::Read {
+        if entry.changes != changes || access == Access::Write && entry.access == Access::Read {
             return None;
         }
         entry.used = true;
         Some(Arc::clone(&entry.file))
     }
 
-    pub(crate) fn put(&self, key: Key, file: &Arc<OpenFile>, access: Access) {
+    pub(crate) fn put(&self, key: Key, changes: u64, file: &Arc<OpenFile>, access: Access) {
         let entry = Entry {
             key,
+            changes,
             file: Arc::clone(file),
             access,
             used: false,
@@ -140,7 +144,7 @@ mod tests {
     }
 
     fn held(cache: &OpenFiles, keys: std::ops::Range<usize>) -> Vec<usize> {
-        keys.filter(|&key| cache.get((0, key), Access::Read).is_some())
+        keys.filter(|&key| cache.get((0, key), 0, Access::Read).is_some())
             .collect()
     }
 
@@ -148,11 +152,11 @@ mod tests {
     fn what_is_used_stays() {
         let cache = OpenFiles::new(3, HOW);
         for key in 0..3 {
-            cache.put((0, key), &file(), Access::Read);
+            cache.put((0, key), 0, &file(), Access::Read);
         }
         for key in 3..100 {
-            assert!(cache.get((0, 1), Access::Read).is_some());
-            cache.put((0, key), &file(), Access::Read);
+            assert!(cache.get((0, 1), 0, Access::Read).is_some());
+            cache.put((0, key), 0, &file(), Access::Read);
         }
         assert_eq!(held(&cache, 0..100), [1, 98, 99]);
     }
@@ -160,11 +164,21 @@ mod tests {
     #[test]
     fn a_file_that_was_opened_to_read_is_not_written() {
         let cache = OpenFiles::new(2, HOW);
-        cache.put((0, 1), &file(), Access::Read);
-        assert!(cache.get((0, 1), Access::Write).is_none());
-        cache.put((0, 1), &file(), Access::Write);
-        assert!(cache.get((0, 1), Access::Write).is_some());
-        assert!(cache.get((0, 1), Access::Read).is_some());
+        cache.put((0, 1), 0, &file(), Access::Read);
+        assert!(cache.get((0, 1), 0, Access::Write).is_none());
+        cache.put((0, 1), 0, &file(), Access::Write);
+        assert!(cache.get((0, 1), 0, Access::Write).is_some());
+        assert!(cache.get((0, 1), 0, Access::Read).is_some());
+        assert_eq!(locked(&cache.books).ring.len(), 1);
+    }
+
+    #[test]
+    fn a_file_from_before_a_change_is_not_used() {
+        let cache = OpenFiles::new(2, HOW);
+        cache.put((0, 1), 3, &file(), Access::Write);
+        assert!(cache.get((0, 1), 4, Access::Read).is_none());
+        cache.put((0, 1), 4, &file(), Access::Write);
+        assert!(cache.get((0, 1), 4, Access::Write).is_some());
         assert_eq!(locked(&cache.books).ring.len(), 1);
     }
 
@@ -172,14 +186,14 @@ mod tests {
     fn files_of_one_torrent_are_forgotten_together() {
         let cache = OpenFiles::new(8, HOW);
         for key in 0..6 {
-            cache.put((key as u64 % 2, key), &file(), Access::Read);
+            cache.put((key as u64 % 2, key), 0, &file(), Access::Read);
         }
         cache.forget(1);
         assert_eq!(held(&cache, 0..6), [0, 2, 4]);
         cache.halve();
         assert_eq!(held(&cache, 0..6), [2]);
         for key in 10..30 {
-            cache.put((0, key), &file(), Access::Read);
+            cache.put((0, key), 0, &file(), Access::Read);
         }
         assert_eq!(locked(&cache.books).places.len(), 8);
     }

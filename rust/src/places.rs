@@ -38,6 +38,8 @@ pub(crate) struct Place {
     home: Home,
     spot: Mutex<Spot>,
     wanted: bool,
+    /// How often somebody held it alone: descriptors from before are of what may be another file.
+    changes: u64,
     /// The home that it is on the way to.
     next: Option<Move>,
     /// What it left behind at its home before this one.
@@ -58,9 +60,15 @@ impl Place {
             home,
             spot: Mutex::new(Spot::Unknown),
             wanted,
+            changes: 0,
             next: None,
             left: None,
         }
+    }
+
+    /// Another number than any before something about the place was changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Looks where the file is, if nobody knows.
@@ -217,7 +225,9 @@ impl Places {
 
     fn alone(&self, file: usize) -> RwLockWriteGuard<'_, Place> {
         let place = self.places[file].write();
-        place.unwrap_or_else(PoisonError::into_inner)
+        let mut place = place.unwrap_or_else(PoisonError::into_inner);
+        place.changes += 1;
+        place
     }
 
     /// Opens a file that is held; `None` where its bytes are kept aside.
