@@ -27,8 +27,8 @@ from .peering import Peering
 from .proto.metainfo import Metainfo
 from .report import Report
 from .selecting import Selecting
-from .store.disk import Verdict
 from .store.names import Where
+from .store.storage import Verdict
 from .storing import Storing
 from .turns import Turns
 

@@ -19,9 +19,9 @@ from .moving import Moving
 from .net.peer import Frames
 from .report import Report, report
 from .store import space
-from .store.disk import Storage, Verdict
 from .store.names import Where
 from .store.places import Places, Survey
+from .store.storage import Storage, Verdict
 from .turns import through
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ import pytest
 from swarm._native import Pool
 from swarm.errors import StorageError
 from swarm.proto.metainfo import Metainfo
-from swarm.store.disk import Disk, Storage, Verdict
+from swarm.store.disk import Disk
+from swarm.store.storage import Storage, Verdict
 
 PIECE = 32 << 10
 

@@ -15,8 +15,9 @@ import pytest
 from swarm import _native
 from swarm.errors import DiskFull, StorageError
 from swarm.store import space
-from swarm.store.disk import Disk, Verdict
+from swarm.store.disk import Disk
 from swarm.store.places import Places
+from swarm.store.storage import Verdict
 
 from .conftest import image
 

@@ -12,7 +12,8 @@ import pytest
 
 from swarm import _native
 from swarm.errors import StorageError
-from swarm.store.disk import Disk, Verdict
+from swarm.store.disk import Disk
+from swarm.store.storage import Verdict
 
 
 async def test_all_pieces_arrive_in_all_files(disk, sample, committer, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from reference import torrent
 
 from swarm.proto.metainfo import Entry, Metainfo
-from swarm.store.disk import Storage, Verdict
+from swarm.store.storage import Storage, Verdict
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from swarm import _native
 from swarm.errors import StorageError
-from swarm.store.disk import Disk, Verdict
+from swarm.store.disk import Disk
+from swarm.store.storage import Verdict
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has direct writes")
 PAGE = 4096

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import DiskFull, StorageError, UnsafePath
-from swarm.store.disk import Disk, Verdict
+from swarm.store.disk import Disk
+from swarm.store.storage import Verdict
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX names and modes")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")

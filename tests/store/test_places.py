@@ -11,9 +11,9 @@ import sys
 import pytest
 
 from swarm.errors import StorageError
-from swarm.store.disk import Verdict
 from swarm.store.names import part_name, part_suffix
 from swarm.store.places import Places
+from swarm.store.storage import Verdict
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX names")
 
