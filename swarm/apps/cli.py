@@ -50,6 +50,9 @@ def start(args: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         return Exit.ERROR
+    except ImportError as error:  # a part that was not built, or told to use what is not here
+        click.echo(f"swarm: {error}", err=True)
+        return Exit.ERROR
     return int(code or Exit.OK)
 
 

@@ -32,6 +32,22 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"\n  {name} " in shown for name in COMMANDS)
 
 
+def test_a_hash_kernel_that_is_not_here_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"x")
+    done = subprocess.run(
+        [sys.executable, "-m", "swarm", "create", "data"],
+        cwd=tmp_path,
+        env={**os.environ, "SWARM_HASH_KERNEL": "abacus"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("swarm: SWARM_HASH_KERNEL=abacus: this machine has ")
+    assert not (tmp_path / "data.torrent").exists()
+
+
 @pytest.mark.parametrize(
     "args",
     [
