@@ -4,10 +4,10 @@
 //! past the cache; pages that two pieces share, and the last one of a file, go through it.
 
 use std::fs::File;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use crate::platform::{self, Access, Errno};
+use crate::platform::{self, Access, Errno, Lock};
 
 const PAGE: usize = 4096;
 /// Bytes in one stretch from which on a direct write costs less than a copy into the page cache: a
@@ -25,21 +25,24 @@ pub(crate) enum Direct {
 }
 
 pub(crate) struct OpenFile {
-    pub(crate) file: File,
+    pub(crate) file: Arc<File>,
     direct: Direct,
     /// The descriptor for direct writes and the alignment of memory that they need, if there is one.
     past: OnceLock<Option<(File, usize)>>,
     /// The file system took the descriptor, but not a write.
     refused: AtomicBool,
+    /// The last to be dropped: by then the file is closed.
+    _lock: Option<Lock>,
 }
 
 impl OpenFile {
-    pub(crate) fn new(file: File, direct: Direct) -> Self {
+    pub(crate) fn new(file: Arc<File>, lock: Option<Lock>, direct: Direct) -> Self {
         Self {
             file,
             direct,
             past: OnceLock::new(),
             refused: AtomicBool::new(false),
+            _lock: lock,
         }
     }
 

@@ -152,13 +152,18 @@ impl Files {
             }
             other => other?,
         };
-        let Some(open) = found else {
+        let Some(open) = found.map(Arc::new) else {
             return Ok(None);
         };
-        if access == Access::Write {
-            platform::lock(&open)?;
-            self.intact(at, &open)?;
-        }
+        place.is_ours(&open, access)?;
+        let (open, lock) = match access {
+            Access::Read => (open, None),
+            Access::Write => {
+                let (open, lock) = platform::lock(open)?;
+                self.intact(at, &open)?;
+                (open, lock)
+            }
+        };
         if access == Access::Write && at < self.count() {
             let length = self.layout.file_length(at);
             let now = open.metadata()?.len();
@@ -169,7 +174,7 @@ impl Files {
             }
             self.has(at, now.min(length));
         }
-        let open = Arc::new(OpenFile::new(open, self.open.how.direct));
+        let open = Arc::new(OpenFile::new(open, lock, self.open.how.direct));
         if !self.closed.load(Ordering::Acquire) {
             self.open.put(key, place.changes(), &open, access);
         }

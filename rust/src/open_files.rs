@@ -140,7 +140,7 @@ mod tests {
 
     fn file() -> Arc<OpenFile> {
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-        Arc::new(OpenFile::new(file, Direct::Auto))
+        Arc::new(OpenFile::new(Arc::new(file), None, Direct::Auto))
     }
 
     fn held(cache: &OpenFiles, keys: std::ops::Range<usize>) -> Vec<usize> {

@@ -17,7 +17,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use crate::platform::{Access, Errno, Folder, Make, NOT_FOUND};
+use crate::platform::{self, Access, Errno, Folder, Make, NOT_FOUND};
 use crate::workers::locked;
 use moving::{Left, Move};
 
@@ -38,8 +38,10 @@ pub(crate) struct Place {
     home: Home,
     spot: Mutex<Spot>,
     wanted: bool,
-    /// How often somebody held it alone: descriptors from before are of what may be another file.
+    /// How often another file came to be here: descriptors from before are of the one that was.
     changes: u64,
+    /// The number of the file that was written to here; 0 as long as none was.
+    written: AtomicU64,
     /// The home that it is on the way to.
     next: Option<Move>,
     /// What it left behind at its home before this one.
@@ -61,14 +63,39 @@ impl Place {
             spot: Mutex::new(Spot::Unknown),
             wanted,
             changes: 0,
+            written: AtomicU64::new(0),
             next: None,
             left: None,
         }
     }
 
-    /// Another number than any before something about the place was changed.
+    /// Another number than any before another file came to be here.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// From now on another file is here, or none.
+    fn changed(&mut self) {
+        self.changes += 1;
+        self.written = AtomicU64::new(0);
+    }
+
+    /// Fails (`NOT_FOUND`) for another file than the one that was written to: somebody replaced it.
+    pub(crate) fn is_ours(&self, file: &File, access: Access) -> Result<(), Errno> {
+        let number = platform::number(file)?;
+        let known = match access {
+            Access::Read => self.written.load(Ordering::Acquire),
+            Access::Write => {
+                let first = (Ordering::AcqRel, Ordering::Acquire);
+                let known = self.written.compare_exchange(0, number, first.0, first.1);
+                known.unwrap_or_else(|known| known)
+            }
+        };
+        if known == 0 || known == number {
+            Ok(())
+        } else {
+            Err(NOT_FOUND)
+        }
     }
 
     /// Looks where the file is, if nobody knows.
@@ -225,9 +252,7 @@ impl Places {
 
     fn alone(&self, file: usize) -> RwLockWriteGuard<'_, Place> {
         let place = self.places[file].write();
-        let mut place = place.unwrap_or_else(PoisonError::into_inner);
-        place.changes += 1;
-        place
+        place.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a file that is held; `None` where its bytes are kept aside.
@@ -295,7 +320,8 @@ impl Places {
     /// Takes a file away, and the folders that are empty then. With `part`, what lies under its part name;
     /// else what lies under its final name or, where nothing does, under the other one.
     pub(crate) fn remove(&self, file: usize, part: bool) -> Result<(), Errno> {
-        let place = self.alone(file);
+        let mut place = self.alone(file);
+        place.changed();
         let home = &place.home;
         let folder = match home.folder(false) {
             Err(NOT_FOUND | Errno(libc::ELOOP | libc::ENOTDIR)) => return Ok(()), // not ours

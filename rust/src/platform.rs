@@ -18,6 +18,12 @@ mod folder;
 #[path = "platform/windows_folder.rs"]
 mod folder;
 
+#[cfg(unix)]
+#[path = "platform/unix_lock.rs"]
+mod lock;
+#[cfg(windows)]
+use imp as lock;
+
 #[cfg(target_os = "linux")]
 #[path = "platform/window.rs"]
 mod window;
@@ -27,9 +33,10 @@ mod window;
 
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
-    Map, allocate, descriptors, holes, is_same, let_go, lock, no_read_ahead, open_direct, punch,
+    Map, allocate, descriptors, holes, is_same, let_go, no_read_ahead, number, open_direct, punch,
     read_at, read_cached_at, still_there, will_need, will_sync, write_some_at,
 };
+pub(crate) use lock::{Lock, lock};
 pub(crate) use window::Window;
 
 /// A C error number, as Python's `errno` module names it.
@@ -41,6 +48,7 @@ pub(crate) const TOO_SHORT: Errno = Errno(libc::ENODATA);
 pub(crate) const CANCELED: Errno = Errno(libc::ECANCELED);
 pub(crate) const NOT_FOUND: Errno = Errno(libc::ENOENT);
 /// Another process writes to the same file.
+#[cfg(unix)]
 pub(crate) const LOCKED: Errno = Errno(libc::EWOULDBLOCK);
 
 /// How a file is wanted.

@@ -43,7 +43,7 @@ impl Places {
         length: u64,
         temporary: &OsStr,
     ) -> Result<(), Errno> {
-        let place = self.alone(file);
+        let mut place = self.alone(file);
         let Some(at) = self.aside() else {
             return Ok(());
         };
@@ -81,6 +81,7 @@ impl Places {
             let _ = folder.remove(temporary);
             return done;
         }
+        place.changed();
         *locked(&place.spot) = spot;
         locked(&self.named).insert(file);
         platform::punch(&source, start, length);
@@ -98,8 +99,9 @@ impl Places {
                 return Ok(false);
             }
         }
-        let aside = self.alone(at);
+        let mut aside = self.alone(at);
         aside.home.remove(Spot::Final)?;
+        aside.changed();
         *locked(&aside.spot) = Spot::Unknown;
         Ok(true)
     }

@@ -90,6 +90,7 @@ impl Place {
 
     fn leave(&mut self, old: Option<Spot>, new: Option<Spot>) {
         if let Some(next) = self.next.take() {
+            self.changed();
             let home = std::mem::replace(&mut self.home, next.home);
             self.left = Some(Left { home, spot: old });
             if let Some(spot) = new {

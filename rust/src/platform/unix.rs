@@ -136,17 +136,6 @@ pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
     Vec::new()
 }
 
-/// Keeps other processes from writing to the file, as long as this one has it open: two that have each
-/// a state of its own do not see each other's lock files. Fails (`LOCKED`) where one of them was first.
-/// A lock of the process and not of the descriptor, because a file may be open here more than once.
-pub(crate) fn lock(file: &File) -> Result<(), Errno> {
-    use rustix::fs::{FlockOperation, fcntl_lock};
-    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Code::AGAIN | Code::ACCESS) => Err(super::LOCKED),
-        _ => Ok(()), // some file systems have no locks
-    }
-}
-
 /// Drops the pages around these bytes from the page cache, if they are clean.
 #[cfg(target_os = "linux")]
 pub(crate) fn let_go(file: &File, offset: u64, length: u64) {
@@ -305,6 +294,11 @@ pub(crate) fn still_there(file: &File, size: u64) -> Result<(), Errno> {
 pub(crate) fn is_same(one: &File, other: &File) -> Result<bool, Errno> {
     let (one, other) = (fstat(one)?, fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// What tells a file from all others of its file system; 0 where nothing does.
+pub(crate) fn number(file: &File) -> Result<u64, Errno> {
+    Ok(fstat(file)?.st_ino)
 }
 
 /// How many descriptors this process may have open.

@@ -6,6 +6,7 @@ use std::io::IoSliceMut;
 use std::ops::Range;
 use std::os::windows::fs::FileExt;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use super::{Access, Errno};
 
@@ -51,9 +52,12 @@ pub(crate) fn holes(_: &File, _: u64, _: u64) -> Vec<Range<u64>> {
     Vec::new()
 }
 
+/// Nobody has one.
+pub(crate) enum Lock {}
+
 /// Files are shared with whoever wants to write to them.
-pub(crate) fn lock(_: &File) -> Result<(), Errno> {
-    Ok(())
+pub(crate) fn lock(file: Arc<File>) -> Result<(Arc<File>, Option<Lock>), Errno> {
+    Ok((file, None))
 }
 
 /// Windows cannot be told to.
@@ -149,6 +153,11 @@ pub(crate) fn still_there(file: &File, size: u64) -> Result<(), Errno> {
 /// Windows lets nobody replace a file that is open.
 pub(crate) fn is_same(_: &File, _: &File) -> Result<bool, Errno> {
     Ok(true)
+}
+
+/// Windows keeps such numbers to itself.
+pub(crate) fn number(_: &File) -> Result<u64, Errno> {
+    Ok(0)
 }
 
 /// Windows bounds handles by memory alone; this is what its C library allows.
