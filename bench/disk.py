@@ -192,7 +192,7 @@ def main() -> None:
                 writer = Writer(kib * KIB, total)
                 for files in args.files or [1]:
                     for direct in args.direct or WAYS:
-                        folder = Path(tempfile.mkdtemp(dir=where))
+                        folder = Path(tempfile.mkdtemp(dir=where.absolute()))
                         words = (where, f"{kib} KiB", f"{files} files", direct)
                         warm(folder, 2 * args.mib)
                         disk = Disk(args.threads, 16 * MIB, direct)
