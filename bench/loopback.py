@@ -7,6 +7,7 @@ root on Linux, and libtorrent. See README.md beside this file for what is counte
 from __future__ import annotations
 
 import argparse
+import asyncio
 import filecmp
 import json
 import os
@@ -17,14 +18,15 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab import torrent
-from lab.clients import FOREIGN, OURS, ROOT, Client, Swarm, SwarmBuffered
-from lab.network import Network, missing
-from lab.process import Usage
-from lab.tracker import Announce, Tracker
+import swarm
+from swarm.bench.clients import FOREIGN, OURS, Client, Swarm, SwarmBuffered
+from swarm.bench.network import Network, missing
+from swarm.bench.process import Usage
+from swarm.bench.tracker import Announce, Tracker
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+ROOT = Path(__file__).resolve().parents[1]
 TRACKER_PORT = 6969
 CLIENTS: dict[str, type[Client]] = {
     client.name: client for client in (*OURS, SwarmBuffered, *FOREIGN)
@@ -201,7 +203,8 @@ def main() -> int:
     file = folder / "payload.torrent"
     with Network(2) as network:
         url = f"http://{network.hosts[0].address}:{TRACKER_PORT}/announce"
-        file.write_bytes(torrent.make(source, url, options.piece))
+        made = swarm.Metainfo.create(source, trackers=[url], piece_length=options.piece)
+        file.write_bytes(asyncio.run(made).to_bytes())
         for n in range(1, options.rounds + 1):
             for name in names:
                 done = run(CLIENTS[name], network, source, file, folder / "round")

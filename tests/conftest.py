@@ -15,9 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from faults import FaultyDisk
 
-# The laboratory (`lab`) is shared with the benchmarks; slow oracles (`reference`) and the faulty disk
-# (`faults`) between tests. Last in the path: they hide nothing.
-sys.path += [str(Path(__file__).resolve().parents[1] / "bench"), str(Path(__file__).parent)]
+# Slow oracles (`reference`), the faulty disk (`faults`) and the stage for whole clients (`lab`) are shared
+# between tests. Last in the path: they hide nothing.
+sys.path.append(str(Path(__file__).parent))
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -28,7 +28,8 @@ INSIDE = {
     | SESSION
     | {"swarm._native", "swarm.proto", "swarm.engine", "swarm.net", "swarm.store"},
     "testing": {"swarm"},
-    "apps": {"swarm.apps", "swarm.units"},
+    "bench": {"swarm"},
+    "apps": {"swarm.apps", "swarm.bench", "swarm.units"},
 }
 PURE = {"asyncio", "socket", "ssl", "os", "time", "threading", "select", "pathlib", "secrets"}
 # What a pure layer may not even reach for in the standard library.
@@ -130,6 +131,13 @@ def test_pure_layers_have_no_coroutines(layer: str) -> None:
 def test_every_file_is_of_readable_length(folder: str, most: int) -> None:
     for path in (PACKAGE.parent / folder).rglob("*.py"):
         assert len(path.read_text().splitlines()) <= most, f"{path}: time to split it"
+
+
+def test_only_programs_import_the_benchmarks() -> None:
+    for module, path in MODULES:
+        if layer_of(module) not in ("apps", "bench"):
+            for name, line in imports(module, path):
+                assert not name.startswith("swarm.bench"), f"{path}:{line}"
 
 
 def test_only_tests_import_the_test_kit() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import network
-from lab.clients import FOREIGN, OURS, Client
-from lab.network import Host, Network
 from lab.sample import KIB, Payload, digests, single_file
 from lab.stage import TRACKER_PORT, Stage
 
 import swarm
+from swarm.bench import network
+from swarm.bench.clients import FOREIGN, OURS, Client
+from swarm.bench.network import Host, Network
 
 Require = Callable[[str | None], None]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from lab import torrent
-from lab.clients import Libtorrent
 from lab.sample import KIB, single_file
 
 import swarm
+from swarm.bench.clients import Libtorrent
 
 pytestmark = pytest.mark.interop
 URL = "http://127.0.0.1:6969/announce"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from lab.clients import FOREIGN, Libtorrent
 from lab.sample import Payload
 from lab.stage import Stage
+
+from swarm.bench.clients import FOREIGN, Libtorrent
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from lab.clients import Client
 from lab.sample import Payload
 from lab.stage import Stage
+
+from swarm.bench.clients import Client
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(90)]
 

@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from lab.clients import Libtorrent
 
 import swarm
+from swarm.bench.clients import Libtorrent
 
 KIB = 1024
 PIECE = 64 * KIB

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from lab.clients import FOREIGN, Aria2, Client, Libtorrent
 from lab.sample import MIB, Payload
 from lab.stage import Stage
+
+from swarm.bench.clients import FOREIGN, Aria2, Client, Libtorrent
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 RATE = 6 * MIB  # bytes/s of a seeder that is to be overtaken by events

@@ -9,13 +9,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from lab.clients import Client, Libtorrent
-from lab.network import Host
 from lab.sample import Payload, digests
 from lab.stage import TRACKER_PORT, Stage
 
 import swarm
 from swarm import Metainfo
+from swarm.bench.clients import Client, Libtorrent
+from swarm.bench.network import Host
 from swarm.proto.metainfo import Version
 
 KIB = 1024

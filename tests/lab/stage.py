@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .clients import Client
-from .network import Host
+from swarm.bench.clients import Client
+from swarm.bench.network import Host
+from swarm.bench.tracker import Tracker
+
 from .sample import Payload, digests
-from .tracker import Tracker
 
 TRACKER_PORT = 6969
 
