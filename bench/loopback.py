@@ -76,7 +76,7 @@ def run(kind: type[Client], network: Network, source: Path, file: Path, scratch:
     RuntimeError if it fails, or if what arrives differs.
     """
     seeding, leeching = network.hosts
-    size = source.stat().st_size
+    size = sum(path.stat().st_size for path in files(source))
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     tracker = Tracker(seeding.listen(TRACKER_PORT))
@@ -103,7 +103,7 @@ def run(kind: type[Client], network: Network, source: Path, file: Path, scratch:
                 raise RuntimeError(f"{kind.name} does not finish:\n{leecher.running.tail()}")
             leecher.stop()
             seeder.stop()
-        if not filecmp.cmp(source, leecher.data / source.name, shallow=False):
+        if not same(source, leecher.data / source.name):
             raise RuntimeError(f"{kind.name} has written something else than it was sent")
     finally:
         tracker.close()
@@ -122,18 +122,41 @@ def run(kind: type[Client], network: Network, source: Path, file: Path, scratch:
     )
 
 
-def payload(folder: Path, size: int) -> Path:
-    """A file of `size` random bytes that is in the page cache; kept for the next run."""
-    path = folder / "source" / f"payload-{size}"
-    if not path.exists() or path.stat().st_size != size:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as sink:
-            for left in range(size, 0, -MIB):
-                sink.write(os.urandom(min(left, MIB)))
-    with open(path, "rb") as source:
-        while source.read(MIB):
-            pass
-    return path
+def files(root: Path) -> list[Path]:
+    """Every file of a tree, or the file itself."""
+    return [root] if root.is_file() else [path for path in root.rglob("*") if path.is_file()]
+
+
+def same(source: Path, result: Path) -> bool:
+    """Whether two files, or folders, have the same bytes, and no file more or less."""
+    names = [path.relative_to(source) for path in files(source)]
+    found = {path.relative_to(result) for path in files(result)}
+    return found == set(names) and all(
+        filecmp.cmp(source / name, result / name, shallow=False) for name in names
+    )
+
+
+def payload(folder: Path, size: int, count: int) -> Path:
+    """`size` random bytes in one file, or in `count` of them, a hundred to a folder.
+
+    They are in the page cache, and kept for the next run.
+    """
+    root = folder / "source" / f"payload-{size}-{count}"
+    if not root.exists():
+        shutil.rmtree(begun := root.with_suffix(".begun"), ignore_errors=True)
+        bounds = [size * n // count for n in range(count + 1)]
+        for n in range(count):
+            path = begun / f"{n // 100:04}" / f"{n:06}.bin" if count > 1 else begun
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as sink:
+                for left in range(bounds[n + 1] - bounds[n], 0, -MIB):
+                    sink.write(os.urandom(min(left, MIB)))
+        begun.rename(root)
+    for path in files(root):
+        with open(path, "rb") as source:
+            while source.read(MIB):
+                pass
+    return root
 
 
 def show(rounds: list[Round], names: list[str]) -> None:
@@ -174,6 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=size_of, default=GIB, help="of the payload (1GiB)")
     parser.add_argument("--piece", type=size_of, default=MIB, help="length of a piece (1MiB)")
+    parser.add_argument("--files", type=int, default=1, help="that the payload is cut into (1)")
     parser.add_argument("--rounds", type=int, default=3, help="of each client (3)")
     parser.add_argument("--only", action="append", choices=CLIENTS, metavar="CLIENT",
                         help=f"repeatable: {', '.join(CLIENTS)}")  # fmt: skip
@@ -191,10 +215,10 @@ def main() -> int:
             return 2
 
     folder: Path = options.dir.resolve()
-    source = payload(folder, options.size)
+    source = payload(folder, options.size, options.files)
     print(
-        f"{options.size / MIB:g} MiB, pieces of {options.piece / 1024:g} KiB, "
-        f"veth between two namespaces, {os.cpu_count()} cores, "
+        f"{options.size / MIB:g} MiB in {options.files} file(s), "
+        f"pieces of {options.piece / 1024:g} KiB, veth between two namespaces, {os.cpu_count()} cores, "
         f"Linux {platform.release()}, data in {folder}"
     )
     width = max(len(title) for title in COLUMNS.values()) + 2
