@@ -1,6 +1,7 @@
 """Hosts that exist only inside network namespaces, so that nothing outside can see or disturb them.
 
-Needs Linux, root and iproute2. Two hosts are joined by one veth pair, more by a bridge.
+Needs Linux, root and iproute2. Two hosts are joined by one veth pair, more by a bridge; where there is to be
+delay, loss or a rate, by lines in user space (`link`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
+
+from . import link
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
@@ -63,6 +68,10 @@ class Host:
         """A TCP socket of this process that listens inside of this host."""
         return self._inside(lambda: socket.create_server((self.address, port), backlog=64))
 
+    def connect(self, address: tuple[str, int]) -> socket.socket:
+        """A TCP socket of this process that is connected from inside of this host."""
+        return self._inside(lambda: socket.create_connection(address))
+
     def limit(self, rate: int) -> None:
         """From now on at most `rate` bytes/s leave this host."""
         shape = ["tbf", "rate", f"{rate}bps", "burst", "128kb", "latency", "100ms"]
@@ -97,11 +106,26 @@ class Host:
 
 
 class Network:
-    """`size` hosts, 10.77.0.1 and up, gone when the block ends, whatever happened in it."""
+    """`size` hosts, 10.77.0.1 and up, gone when the block ends, whatever happened in it.
 
-    def __init__(self, size: int) -> None:
+    What a host sends arrives `delay` seconds late, a share `loss` of its packets never, and there are at
+    most `rate` bytes/s of it. Chance is the same for the same `seed`.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        delay: float = 0.0,
+        loss: float = 0.0,
+        rate: float | None = None,
+        seed: int = 1,
+    ) -> None:
         self._prefix = f"swarm-{os.getpid()}-{next(_serial)}"
         self._made: list[str] = []
+        self._line = {"delay": delay, "loss": loss, "rate": inf if rate is None else rate}
+        self._seed = seed
+        self._lines: link.Lines | None = None
         self.hosts = [Host(f"{self._prefix}-{n}", f"10.77.0.{n}") for n in range(1, size + 1)]
 
     def __enter__(self) -> Self:
@@ -110,7 +134,9 @@ class Network:
         try:
             for host in self.hosts:
                 self._namespace(host.namespace)
-            if len(self.hosts) == 2:
+            if self._line != {"delay": 0.0, "loss": 0.0, "rate": inf}:
+                self._tuns()
+            elif len(self.hosts) == 2:
                 first, second = (host.namespace for host in self.hosts)
                 _in(first, "ip", "link", "add", "eth0", "type", "veth",
                     "peer", "name", "eth0", "netns", second)  # fmt: skip
@@ -135,6 +161,9 @@ class Network:
     def close(self) -> None:
         """Removes the namespaces, and with them every interface in them."""
         atexit.unregister(self.close)
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
         while self._made:
             with contextlib.suppress(subprocess.CalledProcessError):
                 _ip("netns", "del", self._made.pop())
@@ -143,6 +172,10 @@ class Network:
         _ip("netns", "add", name)
         self._made.append(name)
         _in(name, "ip", "link", "set", "lo", "up")
+
+    def _tuns(self) -> None:
+        tuns = {host.address: host._inside(partial(link.open_tun, "eth0")) for host in self.hosts}
+        self._lines = link.Lines(tuns, **self._line, seed=self._seed)
 
     def _bridge(self) -> None:
         switch = f"{self._prefix}-switch"
