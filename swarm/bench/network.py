@@ -66,11 +66,11 @@ class Host:
 
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket of this process that listens inside of this host."""
-        return self._inside(lambda: socket.create_server((self.address, port), backlog=64))
+        return self.inside(lambda: socket.create_server((self.address, port), backlog=64))
 
     def connect(self, address: tuple[str, int]) -> socket.socket:
         """A TCP socket of this process that is connected from inside of this host."""
-        return self._inside(lambda: socket.create_connection(address))
+        return self.inside(lambda: socket.create_connection(address))
 
     def limit(self, rate: int) -> None:
         """From now on at most `rate` bytes/s leave this host."""
@@ -87,7 +87,8 @@ class Host:
         shown = _in(self.namespace, "ip", "-s", "-j", "link", "show", "eth0")
         return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
 
-    def _inside(self, work: Callable[[], T]) -> T:
+    def inside(self, work: Callable[[], T]) -> T:
+        """What `work` returns when it runs inside of this host; OSError if it fails there."""
         # A thread has its own namespace, and a socket stays in the one it was made in.
         result: list[T] = []
 
@@ -174,7 +175,7 @@ class Network:
         _in(name, "ip", "link", "set", "lo", "up")
 
     def _tuns(self) -> None:
-        tuns = {host.address: host._inside(partial(link.open_tun, "eth0")) for host in self.hosts}
+        tuns = {host.address: host.inside(partial(link.open_tun, "eth0")) for host in self.hosts}
         self._lines = link.Lines(tuns, **self._line, seed=self._seed)
 
     def _bridge(self) -> None:
