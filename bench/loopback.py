@@ -208,7 +208,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rounds there")
     options = parser.parse_args()
     names: list[str] = options.only or ["swarm", "libtorrent"]
-    Swarm.direct = options.direct
+    Swarm.settings = {"direct": options.direct}
     for problem in (missing(), *(CLIENTS[name].missing() for name in names)):
         if problem:
             print(f"cannot run: {problem}", file=sys.stderr)

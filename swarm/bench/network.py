@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -24,11 +23,11 @@ from itertools import count
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from . import link
+from .host import PORT, Host, T
 
-T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 NAMESPACES = Path("/run/netns")
 _serial = count()
@@ -54,23 +53,16 @@ def missing() -> str | None:
 
 
 @dataclass(frozen=True)
-class Host:
-    """One end of the network: an address, and the namespace that has it."""
+class Namespace(Host):
+    """A host that has a network namespace to itself."""
 
     namespace: str
-    address: str
 
     def command(self, *command: str) -> list[str]:
-        """`command` as it is started inside of this host."""
         return ["nsenter", f"--net={NAMESPACES / self.namespace}", *command]
 
-    def listen(self, port: int = 0) -> socket.socket:
-        """A TCP socket of this process that listens inside of this host."""
-        return self.inside(lambda: socket.create_server((self.address, port), backlog=64))
-
-    def connect(self, address: tuple[str, int]) -> socket.socket:
-        """A TCP socket of this process that is connected from inside of this host."""
-        return self.inside(lambda: socket.create_connection(address))
+    def ports(self, count: int) -> list[int]:
+        return list(range(PORT, PORT + count))
 
     def limit(self, rate: int) -> None:
         """From now on at most `rate` bytes/s leave this host."""
@@ -88,7 +80,6 @@ class Host:
         return int(json.loads(shown)[0]["stats64"]["rx"]["bytes"])
 
     def inside(self, work: Callable[[], T]) -> T:
-        """What `work` returns when it runs inside of this host; OSError if it fails there."""
         # A thread has its own namespace, and a socket stays in the one it was made in.
         result: list[T] = []
 
@@ -127,7 +118,7 @@ class Network:
         self._line = {"delay": delay, "loss": loss, "rate": inf if rate is None else rate}
         self._seed = seed
         self._lines: link.Lines | None = None
-        self.hosts = [Host(f"{self._prefix}-{n}", f"10.77.0.{n}") for n in range(1, size + 1)]
+        self.hosts = [Namespace(f"10.77.0.{n}", f"{self._prefix}-{n}") for n in range(1, size + 1)]
 
     def __enter__(self) -> Self:
         _sweep()

@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+TICKS = os.sysconf("SC_CLK_TCK")
+CHILDREN_CPU = slice(13, 15)
+"""User and system ticks of the children that were waited for, in what proc(5) tells of a process."""
+
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU-seconds so far and the highest resident size in bytes, of a whole process group."""
+    """CPU-seconds so far and the highest resident size in bytes, of a process and its descendants."""
 
     cpu: float
     peak_rss: int
@@ -39,25 +43,63 @@ class Process:
                 start_new_session=True,
             )
         self.pid = self._popen.pid
+        self._peak = 0
+        self._over = False
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, or None while it runs."""
-        return self._popen.poll()
+        """The exit code, or None while it runs. It can still be weighed until `wait`, `stop` or `kill`."""
+        if self._popen.returncode is not None:
+            return self._popen.returncode
+        left = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return None if left is None else _code(left)
+
+    def wait_exit(self) -> int:
+        """Blocks until it has left, without reaping it; its exit code."""
+        try:
+            left = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:  # reaped meanwhile
+            return self._popen.wait()
+        assert left is not None
+        return _code(left)
 
     def usage(self) -> Usage:
-        """What the whole group has used until now; the clock of a process counts in nanoseconds."""
+        """What it and all its descendants have used until now; the clock of a process counts in nanoseconds.
+
+        Of children that have left, and were waited for, the kernel counts hundredths of a second.
+        """
         cpu, peak = 0.0, 0
-        for pid in self._group():
-            with contextlib.suppress(OSError):
+        for pid in self._tree():
+            with contextlib.suppress(OSError, ValueError):
                 cpu += time.clock_gettime((~pid << 3) | 2)  # MAKE_PROCESS_CPUCLOCK(pid, SCHED)
+                cpu += sum(map(int, _stat(pid)[CHILDREN_CPU])) / TICKS
                 status = Path(f"/proc/{pid}/status").read_text()
                 peak += next(
-                    int(line.split()[1]) * 1024
-                    for line in status.splitlines()
-                    if line.startswith("VmHWM")
+                    (
+                        int(line.split()[1]) * 1024
+                        for line in status.splitlines()
+                        if "VmHWM" in line
+                    ),
+                    0,
                 )
-        return Usage(cpu, peak)
+        self._peak = max(self._peak, peak)  # one that has left has no memory any more
+        return Usage(cpu, self._peak)
+
+    def arrived(self) -> int:
+        """Bytes that have come in through the interfaces of its network namespace, but for loopback."""
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{self.pid}/net/dev").read_text().splitlines()[2:]
+            rows = (line.split(":") for line in lines)
+            return sum(int(row.split()[0]) for name, row in rows if name.strip() != "lo")
+        return 0
+
+    def written(self) -> int:
+        """Bytes that it has written to files, the page cache included."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/io").read_text().splitlines():
+                if line.startswith("write_bytes"):
+                    return int(line.split()[1])
+        return 0
 
     def stop(self, timeout: float = 15.0) -> int:
         """Asks it to leave (SIGTERM), kills what is left after `timeout` seconds; its exit code."""
@@ -68,9 +110,12 @@ class Process:
         return self.kill()
 
     def kill(self) -> int:
-        """Kills the whole group with SIGKILL and reaps it; its exit code."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """Kills it and all its descendants with SIGKILL and reaps it; its exit code."""
+        if not self._over:
+            for pid in self._tree():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._over = True  # from here on its number may be another's
         return self._popen.wait()
 
     def wait(self, timeout: float) -> int:
@@ -81,11 +126,26 @@ class Process:
         """The end of what it printed."""
         return self.log.read_bytes()[-size:].decode(errors="replace")
 
-    def _group(self) -> list[int]:
-        group = []
+    def _tree(self) -> list[int]:
+        """Itself, its group, and all that descend from either."""
+        parents: dict[int, tuple[int, int]] = {}
         for entry in os.scandir("/proc"):
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.getpgid(int(entry.name)) == self.pid:
-                        group.append(int(entry.name))
-        return group
+                    _, parent, group, *_ = _stat(int(entry.name))
+                    parents[int(entry.name)] = int(parent), int(group)
+        tree = {pid for pid, (_, group) in parents.items() if group == self.pid}
+        grown = 0
+        while len(tree) > grown:
+            grown = len(tree)
+            tree |= {pid for pid, (parent, _) in parents.items() if parent in tree}
+        return sorted(tree)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5) after the name: state, parent, group and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _code(left: os.waitid_result) -> int:
+    return left.si_status if left.si_code == os.CLD_EXITED else -left.si_status

@@ -17,6 +17,10 @@ from urllib.parse import unquote_to_bytes
 INTERVAL = 5  # seconds; a client that comes late or comes back is seen soon
 
 
+Endpoint = tuple[str, int]
+"""The address that an announce came from, and the port that it named."""
+
+
 @dataclass(frozen=True)
 class Announce:
     """One announce as it came in; `at` is in seconds of `time.monotonic`."""
@@ -27,6 +31,11 @@ class Announce:
     event: str
     left: int
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where who announced can be reached."""
+        return self.address, self.port
+
 
 class Tracker:
     """Serves announces on a listening socket until closed, from threads of this process."""
@@ -36,8 +45,10 @@ class Tracker:
         self.url = f"http://{host}:{port}/announce"
         self.announces: list[Announce] = []
         self.heard: Callable[[Announce], object] | None = None
-        """Called with each announce, before its answer is sent."""
-        self._swarms: dict[bytes, dict[tuple[str, int], None]] = {}
+        """Called with each announce, before its answer is made, which waits for it."""
+        self.introduces: Callable[[Endpoint, Endpoint], bool] = lambda asking, other: True
+        """Whether the first is told of the second."""
+        self._swarms: dict[bytes, dict[Endpoint, None]] = {}
         self._news = threading.Condition()
         self._server = _Server(listener, self)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -58,11 +69,14 @@ class Tracker:
             self._news.wait_for(lambda: self.find(address, event, nth=nth), timeout)
         return self.find(address, event, nth=nth)
 
+    def seeds(self, endpoint: Endpoint) -> bool:
+        """Whether who announced from there has said that it lacks nothing."""
+        return any(a.endpoint == endpoint and a.left == 0 for a in self.announces)
+
     def _answer(self, address: str, query: dict[str, bytes]) -> bytes:
-        peer = (address, int(query["port"]))
-        announce = Announce(
-            time.monotonic(), *peer, query.get("event", b"").decode(), int(query["left"])
-        )
+        at, event = time.monotonic(), query.get("event", b"").decode()
+        announce = Announce(at, address, int(query["port"]), event, int(query["left"]))
+        peer = announce.endpoint
         if self.heard:
             self.heard(announce)
         with self._news:
@@ -72,7 +86,7 @@ class Tracker:
                 del swarm[peer]
             self.announces.append(announce)
             self._news.notify_all()
-            others = [other for other in swarm if other != peer]
+            others = [other for other in swarm if other != peer and self.introduces(peer, other)]
         compact = b"".join(socket.inet_aton(ip) + port.to_bytes(2) for ip, port in others)
         head = b"d8:intervali%de12:min intervali%de5:peers%d:" % (INTERVAL, INTERVAL, len(compact))
         return head + compact + b"e"

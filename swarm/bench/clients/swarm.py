@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from importlib import metadata
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from .client import PORT, Client
-
-DRIVER = Path(__file__).parents[1] / "drivers" / "drive_swarm.py"
+from .client import DRIVERS, Client
 
 
 class Swarm(Client):
     """This project, through `swarm.Session`."""
 
     name = "swarm"
-    loop = "uvloop"
-    direct: ClassVar[str] = "auto"
+    pools = True
+    loop: ClassVar[str] = "asyncio" if sys.platform == "win32" else "uvloop"
+    settings: ClassVar[dict[str, Any]] = {}
+    """What of `swarm.Settings` is not as it comes."""
 
     @classmethod
     def missing(cls) -> str | None:
         return None
 
+    @classmethod
+    def version(cls) -> str:
+        return metadata.version("swarm-engine")
+
     def command(self, role: str, torrent: Path) -> list[str]:
-        state = str(self.folder / "state")
-        at = [self.host.address, str(PORT)]
-        how = [state, self.direct, self.loop]
-        return [sys.executable, "-P", str(DRIVER), role, str(torrent), str(self.data), *at, *how]
+        driver = [sys.executable, "-P", str(DRIVERS / "drive_swarm.py")]
+        state, settings = str(self.folder / "state"), json.dumps(self.settings)
+        where = [f"{self.host.address}:{port}={data}" for port, data in self.places]
+        return [*driver, role, str(torrent), state, self.loop, settings, *where]
 
 
 class SwarmOnAsyncio(Swarm):
     """The same, on the event loop of the standard library."""
 
     name = "swarm-asyncio"
+    variant = True
     loop = "asyncio"
 
 
@@ -40,4 +47,13 @@ class SwarmBuffered(Swarm):
     """The same, writing through the page cache."""
 
     name = "swarm-buffered"
-    direct = "never"
+    variant = True
+    settings: ClassVar[dict[str, Any]] = {"direct": "never"}
+
+
+class SwarmDirect(Swarm):
+    """The same, writing past the page cache wherever that works at all."""
+
+    name = "swarm-direct"
+    variant = True
+    settings: ClassVar[dict[str, Any]] = {"direct": "always"}

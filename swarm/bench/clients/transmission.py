@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from .client import PORT, Client
+from .client import Client, first_line
 
 
 class Transmission(Client):
@@ -21,13 +21,16 @@ class Transmission(Client):
             return None
         return "transmission-daemon is missing: apt install transmission-daemon"
 
+    @classmethod
+    def version(cls) -> str:
+        return first_line("transmission-daemon", "--version").removeprefix("transmission-daemon ")
+
     def command(self, role: str, torrent: Path) -> list[str]:
-        config, watched = self.folder / "config", self.folder / "watched"
-        for folder in (config, watched):
-            folder.mkdir(parents=True, exist_ok=True)
+        watched = self.folder / "watched"
+        watched.mkdir(exist_ok=True)
         settings = {
             "bind-address-ipv4": self.host.address,
-            "peer-port": PORT,
+            "peer-port": self.port,
             "download-dir": str(self.data),
             "watch-dir": str(watched),
             "watch-dir-enabled": True,
@@ -43,6 +46,6 @@ class Transmission(Client):
             "rpc-enabled": False,
             "encryption": 0,
         }
-        (config / "settings.json").write_text(json.dumps(settings))
+        config = self.write("config/settings.json", json.dumps(settings)).parent
         shutil.copy(torrent, watched)
         return ["transmission-daemon", "-f", "-g", str(config)]

@@ -1,25 +1,24 @@
-"""swarm as a process, through its public API: seeds or fetches one torrent until SIGTERM.
+"""swarm as a process, through its public API: seeds or fetches one torrent until SIGTERM, in one session
+for each address.
 
-usage: drive_swarm.py seed|leech TORRENT FOLDER ADDRESS PORT STATE-DIR auto|always|never uvloop|asyncio
+usage: drive_swarm.py seed|leech TORRENT STATE-DIR uvloop|asyncio SETTINGS(JSON) ADDRESS:PORT=FOLDER...
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import signal
 import sys
-from typing import Any
-
-import uvloop
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import swarm
 
 
-async def main(
-    role: str, torrent: str, folder: str, address: str, port: str, state: str, direct: Any
-) -> None:
-    """Runs until SIGTERM or SIGINT; a failure of the torrent ends it with a traceback."""
+async def main(role: str, torrent: str, state: str, settings: str, *where: str) -> None:
+    """Runs until SIGTERM or SIGINT; a failure of a torrent ends it with a traceback."""
     leaving = asyncio.Event()
 
     def over(task: asyncio.Task[object]) -> None:
@@ -28,23 +27,34 @@ async def main(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    settings = swarm.Settings(direct=direct)
-    at = f"{address}:{port}"
-    async with swarm.Session(listen=at, state_dir=state, settings=settings) as session:
-        verify = False if role == "seed" else None
-        added = await session.add(torrent, dest=folder, verify=verify)
-        done = asyncio.create_task(added.wait_done())
-        done.add_done_callback(over)
+    chosen = swarm.Settings(**json.loads(settings))
+    verify = False if role == "seed" else None
+    async with AsyncExitStack() as sessions:
+        torrents: list[swarm.Torrent] = []
+        waiting: list[asyncio.Task[object]] = []
+        for n, each in enumerate(where):
+            at, _, folder = each.partition("=")
+            session = await sessions.enter_async_context(
+                swarm.Session(listen=at, state_dir=Path(state, str(n)), settings=chosen)
+            )
+            torrents.append(await session.add(torrent, dest=folder, verify=verify))
+            waiting.append(asyncio.create_task(torrents[-1].wait_done()))
+            waiting[-1].add_done_callback(over)
         await leaving.wait()
-        if done.done():
-            done.result()
-        done.cancel()
-        print(added.stats, flush=True)
+        for task in waiting:
+            if task.done():
+                task.result()
+            task.cancel()
+        print(*(torrent.stats for torrent in torrents), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
     gc.set_threshold(50_000, 20, 50)  # as swarm's command line does
-    *arguments, loop = sys.argv[1:]
-    make_loop = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    role, torrent, state, loop, settings, *where = sys.argv[1:]
+    make_loop = asyncio.new_event_loop
+    if loop == "uvloop":
+        import uvloop
+
+        make_loop = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=make_loop) as runner:
-        runner.run(main(*arguments))
+        runner.run(main(role, torrent, state, settings, *where))

@@ -1,0 +1,60 @@
+"""The same work through several clients, round by round, each with its turn."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import swarm
+
+from .clients import Client
+from .payload import Payload
+from .round import Failure, Progress, Round
+from .transfer import Refused, Transfer
+from .work import Work
+
+
+def measure(
+    work: Work,
+    clients: Sequence[type[Client]],
+    rounds: int,
+    *,
+    folder: Path,
+    on_event: Callable[[Progress], object] = lambda progress: None,
+) -> Iterator[Round | Failure]:
+    """Lets each client do `work` once, then each once more, `rounds` times: A B A B.
+
+    All data is in a new folder in `folder`, which should be on a real disk, and is gone at the end, as
+    are all processes, however this ends. A client that fails yields its Failure and has no further
+    round. `on_event` is called a few times a second, in this thread. `swarm.ConfigError` if there is
+    not enough room on the disk.
+    """
+    needed = work.size + 2 * work.total
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise swarm.ConfigError(f"{folder} has {free:,} bytes free of the {needed:,} that it takes")
+    failed: set[type[Client]] = set()
+    scratch = Path(tempfile.mkdtemp(prefix="swarm-bench-", dir=folder))
+    try:
+        with work.place() as place, place.hosts[0].listen() as listener:
+            address, port = listener.getsockname()
+            url = f"http://{address}:{port}/announce"
+            on_event(Progress("", 0, "making", 0, work.total, 0.0))
+            payload = Payload.make(work, scratch, url)
+            for number in range(1, rounds + 1):
+                for kind in clients:
+                    if kind in failed:
+                        continue
+                    transfer = Transfer(kind, work, payload, number, on_event)
+                    try:
+                        problem = kind.missing()
+                        if problem:
+                            raise Refused(problem)
+                        yield transfer.run(place.hosts, listener, scratch / "round")
+                    except Refused as error:
+                        failed.add(kind)
+                        yield Failure(kind.name, number, str(error), transfer.told)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,241 @@
+"""One round of one client: everyone is started, weighed when it begins and when it is over, and ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .clients import Client
+from .host import Host
+from .payload import Payload, warm
+from .process import Usage
+from .round import MIB, Phase, Progress, Round, Side, Told
+from .tracker import Announce, Endpoint, Tracker
+from .work import Work
+
+TICK = 0.2
+"""Seconds between two looks at what is under way."""
+START = 60.0
+"""Seconds that a side may take to announce itself, apart from what a check of its data takes."""
+CHECK = 50 * MIB
+"""Bytes/s of a seeder that checks its data first."""
+SLOWEST = 1 * MIB
+"""Bytes/s that all leechers together must reach in the end."""
+STALL = 60.0
+STEP = 256 * 1024
+"""A leecher that takes `STALL` seconds for fewer bytes than this has stalled."""
+
+
+LOG = 1500
+"""Bytes of a log that a failure quotes."""
+
+
+class Refused(Exception):
+    """A client did not do the work; the text says why."""
+
+
+class Transfer:
+    """One round. `told` is known once the clients were started."""
+
+    def __init__(
+        self,
+        kind: type[Client],
+        work: Work,
+        payload: Payload,
+        number: int,
+        on_event: Callable[[Progress], object],
+    ) -> None:
+        self.told = Told()
+        self._kind, self._work, self._payload, self._number = kind, work, payload, number
+        self._on_event = on_event
+        self._phase: Phase = "warming"
+        self._since = time.monotonic()
+        self._seeders: list[Client] = []
+        self._leechers: list[Client] = []
+        self._end_of: dict[Endpoint, Client] = {}
+        self._came: set[Endpoint] = set()
+        self._began = 0.0
+        self._ended: dict[Endpoint, float] = {}
+        self._start_cpu: dict[Client, float] = {}
+        self._weighed: dict[Client, Usage] = {}
+        self._everyone = threading.Event()
+        """Set when all leechers have announced that they start."""
+        self._news = threading.Condition()
+
+    def run(self, hosts: Sequence[Host], listener: socket.socket, folder: Path) -> Round:
+        """Does it in `folder`, which is made and deleted. `Refused` if it fails or the bytes differ."""
+        folder.mkdir()
+        tracker = Tracker(listener.dup())
+        watchers: list[threading.Thread] = []
+        tracker.heard, tracker.introduces = self._heard, self._introduces
+        try:
+            self._cast(hosts, folder)
+            self._enter("warming")
+            os.sync()
+            warm(folder, 2 * self._work.total)
+            self._payload.refresh()
+            self._enter("seeding")
+            for seeder in self._seeders:
+                seeder.seed(self._payload.torrent)
+            self._until(lambda: self._seeding(tracker), START + self._work.size / CHECK, "seed")
+            self._enter("leeching")
+            for leecher in self._leechers:
+                leecher.leech(self._payload.torrent)
+                if leecher.done == "exit":
+                    watchers.append(threading.Thread(target=self._watch, args=[leecher]))
+                    watchers[-1].start()
+            self.told = Told(self._seeders[0].told, self._leechers[0].told)
+            self._until(self._everyone.is_set, START, "start")
+            self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
+            self._enter("comparing")
+            for client in (*self._leechers, *self._seeders):
+                client.stop()
+            self._compare()
+            return self._result()
+        finally:
+            self._everyone.set()
+            for client in (*self._leechers, *self._seeders):
+                client.kill()
+            for watcher in watchers:
+                watcher.join()
+            tracker.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _cast(self, hosts: Sequence[Host], folder: Path) -> None:
+        work, kind, data = self._work, self._kind, self._payload.folder
+        if work.pooled and not kind.pools:
+            raise Refused(f"{kind.name} cannot hold several clients in one process")
+        counts = (
+            [work.seeders, work.leechers] if work.pooled else [1] * (work.seeders + work.leechers)
+        )
+        seeding = 1 if work.pooled else work.seeders
+        for n, (host, count) in enumerate(zip(hosts, counts, strict=True)):
+            if n < seeding:
+                self._seeders.append(
+                    kind(host, folder / f"seeder-{n}", data=data, ports=host.ports(count))
+                )
+            else:
+                client = kind(host, folder / f"leecher-{n}", ports=host.ports(count))
+                self._leechers.append(client)
+                self._end_of |= dict.fromkeys(client.endpoints, client)
+
+    # ------------------------------------------------------------ on the tracker's threads
+
+    def _heard(self, announce: Announce) -> None:
+        """Notes when a leecher starts and is done. All wait for their answer until the last is there."""
+        leecher = self._end_of.get(announce.endpoint)
+        if leecher is None:
+            return
+        if announce.event == "completed" and leecher.done == "announced":
+            self._note_end(announce.endpoint, announce.at)
+        elif not self._everyone.is_set():
+            with self._news:
+                if leecher not in self._start_cpu:
+                    self._start_cpu[leecher] = leecher.usage().cpu
+                self._came.add(announce.endpoint)
+                if len(self._came) == len(self._end_of):
+                    for seeder in self._seeders:
+                        self._start_cpu[seeder] = seeder.usage().cpu
+                    self._began = announce.at
+                    self._everyone.set()
+                self._news.notify_all()
+            self._everyone.wait()
+
+    def _seeding(self, tracker: Tracker) -> bool:
+        return all(tracker.seeds(end) for seeder in self._seeders for end in seeder.endpoints)
+
+    def _introduces(self, asking: Endpoint, other: Endpoint) -> bool:
+        return self._work.mesh or asking not in self._end_of or other not in self._end_of
+
+    def _note_end(self, endpoint: Endpoint, at: float) -> None:
+        with self._news:
+            self._ended.setdefault(endpoint, at)
+            if len(self._ended) == len(self._end_of) and not self._weighed:
+                for client in (*self._leechers, *self._seeders):
+                    self._weighed[client] = client.usage()
+            self._news.notify_all()
+
+    # ------------------------------------------------------------ on threads of their own
+
+    def _watch(self, leecher: Client) -> None:
+        """Waits for the exit of one whose exit is its end."""
+        if leecher.running.wait_exit() == 0:
+            at = time.monotonic()
+            for endpoint in leecher.endpoints:
+                self._note_end(endpoint, at)
+
+    # ------------------------------------------------------------ on the thread that measures
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase, self._since = phase, time.monotonic()
+        self._tell(0)
+
+    def _tell(self, received: int) -> None:
+        seconds = time.monotonic() - self._since
+        total = self._work.total
+        self._on_event(
+            Progress(self._kind.name, self._number, self._phase, received, total, seconds)
+        )
+
+    def _until(self, true: Callable[[], bool], timeout: float, what: str) -> None:
+        """Looks a few times a second whether it is true, whether someone has left, or has stalled."""
+        deadline = time.monotonic() + timeout
+        moved, moved_at = 0, time.monotonic()
+        with self._news:
+            while not self._news.wait_for(true, TICK):
+                self._expect_all()
+                now = time.monotonic()
+                received = sum(leecher.received() for leecher in self._leechers if leecher.process)
+                self._tell(received)
+                if received >= moved + STEP:
+                    moved, moved_at = received, now
+                if now > deadline:
+                    raise Refused(self._reason(f"does not {what} within {timeout:.0f} s"))
+                if what == "finish" and now > moved_at + STALL:
+                    raise Refused(self._reason(f"has had nothing for {STALL:.0f} s"))
+
+    def _expect_all(self) -> None:
+        for client in (*self._leechers, *self._seeders):
+            code = client.running.exit_code if client.process else None
+            if code is not None and (client.done == "announced" or code != 0):
+                raise Refused(self._reason(f"has left with exit code {code}", client))
+
+    def _compare(self) -> None:
+        for leecher in self._leechers:
+            for folder in leecher.folders:
+                difference = self._payload.difference(folder)
+                if difference:
+                    raise Refused(self._reason(f"is wrong: {difference}", leecher))
+
+    def _reason(self, problem: str, client: Client | None = None) -> str:
+        started = [one for one in (*self._leechers, *self._seeders) if one.process]
+        tails = [
+            f"--- {one.folder.name}\n{one.running.tail(LOG).strip()}"
+            for one in ([client] if client else started)
+        ]
+        return "\n".join([f"{self._kind.name} {problem}", *tails[:3]])
+
+    def _result(self) -> Round:
+        finished = tuple(self._ended[end] - self._began for end in self._end_of)
+        return Round(
+            self._kind.name,
+            self._number,
+            self._work.total,
+            max(finished),
+            finished,
+            self._side(self._leechers),
+            self._side(self._seeders),
+            self.told,
+        )
+
+    def _side(self, clients: Sequence[Client]) -> Side:
+        return Side(
+            cpu=sum(self._weighed[client].cpu for client in clients),
+            start_cpu=sum(self._start_cpu[client] for client in clients),
+            peak_rss=max(self._weighed[client].peak_rss for client in clients),
+        )
