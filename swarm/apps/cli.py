@@ -13,7 +13,7 @@ import click
 
 from .exits import Exit
 
-COMMANDS = ("download", "seed", "create", "info", "verify", "tracker", "version")
+COMMANDS = ("download", "seed", "create", "info", "verify", "tracker", "bench", "version")
 ALIASES = {"get": "download"}
 
 

@@ -25,6 +25,8 @@ class Exit(IntEnum):
     """Not complete, but a re-run goes on from there."""
     DISK = 8
     """The disk is full, or failed."""
+    WORSE = 10
+    """A benchmark is worse than its baseline by more than was allowed."""
     PIPE = 141
     """Whoever read our output has gone."""
 
