@@ -53,6 +53,12 @@ impl<T> Gathering<T> {
         first || self.is_time(now)
     }
 
+    /// Those that wait now are not to wait for others; says whether a thread should have a look.
+    pub(crate) fn hurry(&mut self) -> bool {
+        self.hurry = !self.is_empty();
+        self.hurry && self.hashing == 0
+    }
+
     /// Pieces for one more thread, which calls `hashed` after it has hashed them.
     pub(crate) fn take(&mut self, now: Instant) -> Option<Vec<T>> {
         if !self.is_time(now) {
@@ -131,6 +137,19 @@ mod tests {
         assert_eq!(hurried.take(now), None);
         hurried.close();
         assert_eq!(hurried.take(now), Some(vec![2]));
+    }
+
+    #[test]
+    fn who_has_waited_for_long_enough_takes_the_others_along() {
+        let now = Instant::now();
+        let mut few = gathering(2, now);
+        assert!(few.hurry());
+        assert_eq!(few.take(now), Some(vec![0, 1]));
+        assert!(!few.hurry()); // nothing waits
+        few.push(3, true, now);
+        assert!(!few.hurry()); // a thread hashes, and looks afterwards
+        few.hashed();
+        assert_eq!(few.take(now), Some(vec![3]));
     }
 
     #[test]

@@ -21,7 +21,6 @@ mod x16;
 
 pub(crate) use algorithm::{Algorithm, Block, Sha1, Sha256, Sum, Sum256};
 use kernels::Kernel;
-use sha1::Digest as _;
 
 /// Messages that are hashed side by side, at most.
 pub(crate) const LANES: usize = 16;
@@ -43,18 +42,23 @@ impl Digest {
     }
 }
 
-/// One piece's SHA-1 on its way.
-#[derive(Clone, Default)]
-pub(crate) struct Hasher(sha1::Sha1);
+/// One message on its way: the hash of what has come so far.
+#[derive(Clone)]
+pub(crate) struct Stream<A: Algorithm> {
+    state: A::State,
+    /// Bytes so far.
+    length: u64,
+    /// What did not fill a block; then there is no more.
+    tail: Block,
+}
 
-impl Hasher {
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The hash of everything so far; the hasher starts again.
-    pub(crate) fn finish(&mut self) -> Sum {
-        self.0.finalize_reset().into()
+impl<A: Algorithm> Default for Stream<A> {
+    fn default() -> Self {
+        Self {
+            state: A::INITIAL,
+            length: 0,
+            tail: [0; 64],
+        }
     }
 }
 
@@ -63,68 +67,68 @@ impl Hasher {
 pub(crate) struct Batch<A: Algorithm> {
     /// What to use whatever the number of lanes.
     kernel: Option<Kernel>,
-    states: [A::State; LANES],
-    count: usize,
-    /// Bytes of each message so far.
-    lengths: [u64; LANES],
-    /// What did not fill a block; then there is no more.
-    tails: [Block; LANES],
+    lanes: Vec<Stream<A>>,
 }
 
 impl<A: Algorithm> Batch<A> {
     pub(crate) fn new(count: usize) -> Self {
-        Self::with(None, count)
+        Self::with(None, vec![Stream::default(); count])
+    }
+
+    /// Goes on with messages of which something has come before.
+    pub(crate) fn of(streams: Vec<Stream<A>>) -> Self {
+        Self::with(None, streams)
     }
 
     /// With a kernel for all of it, rather than the best for the lanes that are left.
-    fn with(kernel: Option<Kernel>, count: usize) -> Self {
-        assert!(count <= LANES);
-        Self {
-            kernel,
-            states: [A::INITIAL; LANES],
-            count,
-            lengths: [0; LANES],
-            tails: [[0; 64]; LANES],
-        }
+    fn with(kernel: Option<Kernel>, lanes: Vec<Stream<A>>) -> Self {
+        assert!(lanes.len() <= LANES);
+        Self { kernel, lanes }
     }
 
     /// The next bytes of each message. Once they were a number that 64 does not divide, the
     /// message is complete.
     pub(crate) fn update(&mut self, parts: &[&[u8]]) {
-        assert_eq!(parts.len(), self.count);
+        assert_eq!(parts.len(), self.lanes.len());
         let mut blocks: [&[Block]; LANES] = [&[]; LANES];
-        for (lane, part) in parts.iter().enumerate() {
-            assert!(part.is_empty() || self.lengths[lane].is_multiple_of(64));
+        for ((lane, part), blocks) in self.lanes.iter_mut().zip(parts).zip(&mut blocks) {
+            assert!(part.is_empty() || lane.length.is_multiple_of(64));
             let (whole, rest) = part.as_chunks::<64>();
-            blocks[lane] = whole;
-            self.tails[lane][..rest.len()].copy_from_slice(rest);
-            self.lengths[lane] += part.len() as u64;
+            *blocks = whole;
+            lane.tail[..rest.len()].copy_from_slice(rest);
+            lane.length += part.len() as u64;
         }
-        self.add(&blocks);
+        self.add(blocks);
+    }
+
+    /// The messages as far as they have come.
+    pub(crate) fn into_streams(self) -> Vec<Stream<A>> {
+        self.lanes
     }
 
     /// The hash of each message.
     pub(crate) fn finish(mut self) -> Vec<A::Sum> {
         let mut ends = [[[0; 64]; 2]; LANES];
         let mut blocks: [&[Block]; LANES] = [&[]; LANES];
-        let messages = self.lengths[..self.count].iter().zip(&self.tails);
-        for ((end, slot), (length, tail)) in ends.iter_mut().zip(&mut blocks).zip(messages) {
-            let used = (length % 64) as usize;
+        for ((end, slot), lane) in ends.iter_mut().zip(&mut blocks).zip(&self.lanes) {
+            let used = (lane.length % 64) as usize;
             let count = if used < 56 { 1 } else { 2 };
-            end[0][..used].copy_from_slice(&tail[..used]);
+            end[0][..used].copy_from_slice(&lane.tail[..used]);
             end[0][used] = 0x80;
-            end[count - 1][56..].copy_from_slice(&(length * 8).to_be_bytes());
+            end[count - 1][56..].copy_from_slice(&(lane.length * 8).to_be_bytes());
             *slot = &end[..count];
         }
-        self.add(&blocks);
-        self.states[..self.count].iter().map(sum::<A>).collect()
+        self.add(blocks);
+        self.lanes
+            .iter()
+            .map(|lane| sum::<A>(&lane.state))
+            .collect()
     }
 
     /// Adds blocks to the messages that still have some: those that end early leave the others.
-    fn add(&mut self, blocks: &[&[Block]; LANES]) {
-        let mut rest = *blocks;
+    fn add(&mut self, mut rest: [&[Block]; LANES]) {
         loop {
-            let active = (0..self.count).filter(|&lane| !rest[lane].is_empty());
+            let active = (0..self.lanes.len()).filter(|&lane| !rest[lane].is_empty());
             let active: Vec<usize> = active.collect();
             let Some(count) = active.iter().map(|&lane| rest[lane].len()).min() else {
                 return;
@@ -132,7 +136,7 @@ impl<A: Algorithm> Batch<A> {
             let mut states = [A::INITIAL; LANES];
             let mut now: [&[Block]; LANES] = [&[]; LANES];
             for (place, &lane) in active.iter().enumerate() {
-                states[place] = self.states[lane];
+                states[place] = self.lanes[lane].state;
                 (now[place], rest[lane]) = rest[lane].split_at(count);
             }
             let lanes = active.len();
@@ -140,7 +144,7 @@ impl<A: Algorithm> Batch<A> {
             let kernel = kernel.unwrap_or_else(|| Kernel::best(lanes, A::WORTHWHILE));
             A::compress(kernel, &mut states[..lanes], &now[..lanes]);
             for (state, &lane) in states.iter().zip(&active) {
-                self.states[lane] = *state;
+                self.lanes[lane].state = *state;
             }
         }
     }
@@ -168,7 +172,7 @@ pub(crate) fn hash_many_with<A: Algorithm>(
     order.sort_by_key(|&message| messages[message].len());
     let mut sums: Vec<A::Sum> = messages.iter().map(|_| A::Sum::default()).collect();
     for group in order.chunks(LANES) {
-        let mut batch = Batch::<A>::with(kernel, group.len());
+        let mut batch = Batch::<A>::with(kernel, vec![Stream::default(); group.len()]);
         let parts: Vec<&[u8]> = group.iter().map(|&message| messages[message]).collect();
         batch.update(&parts);
         for (&message, sum) in group.iter().zip(batch.finish()) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use crate::files::{Fault, Files};
 use crate::jobs::check::Check;
 use crate::jobs::commit::Strip;
-use crate::platform::Errno;
+use crate::platform::{Access, Errno};
 use crate::recent::Recent;
 use crate::workers::{Engine, locked};
 
@@ -103,5 +103,37 @@ impl Storage {
         self.files.write(offset, bytes, |file| {
             locked(&self.dirt).written.insert(file);
         })
+    }
+
+    /// Makes the files that no piece will ever touch, and the symlinks.
+    pub(crate) fn make_empties(&self) -> Result<(), Fault> {
+        if self.empties_made.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        for file in 0..self.files.count() {
+            let files = &self.files;
+            if files.layout.file_length(file) == 0 && files.places.is_wanted(file) {
+                let made = self.make_empty(file);
+                made.map_err(Fault::whole(file, "open"))?;
+            }
+        }
+        self.empties_made.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// What is there already needs nothing: it may lie where nothing can be written, or belong to
+    /// another process as well.
+    fn make_empty(&self, file: usize) -> Result<(), Errno> {
+        let files = &self.files;
+        if files.places.make_link(file)? {
+            return Ok(());
+        }
+        if let Ok(there) = files.take(file, Access::Read, false)
+            && there.place == file
+            && there.file.file.metadata()?.len() == 0
+        {
+            return Ok(());
+        }
+        files.take(file, Access::Write, false).map(drop)
     }
 }

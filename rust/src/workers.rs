@@ -145,8 +145,16 @@ impl Engine {
 
     /// The same for a piece of which a thread has just finished a part: that thread goes on even
     /// when the engine is closing.
-    pub(crate) fn piece_again(&self, storage: Arc<Storage>, piece: u32) {
-        self.push_piece(locked(&self.queues), storage, piece, false);
+    pub(crate) fn piece_again(&self, storage: Arc<Storage>, piece: u32, may_wait: bool) {
+        self.push_piece(locked(&self.queues), storage, piece, may_wait);
+    }
+
+    /// One of the pieces that wait has waited for long enough.
+    pub(crate) fn hurry(&self) {
+        let mut queues = locked(&self.queues);
+        if queues.pieces.hurry() {
+            self.notify(queues);
+        }
     }
 
     fn push_piece(

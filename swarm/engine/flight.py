@@ -85,10 +85,11 @@ class Flight:
         """Gives a peer pieces until its pipeline is full or there is nothing for it."""
         wire = peer.wire
         while wire.hungry:
-            if self._grow(peer):
+            fill = self._beside(peer)
+            if fill is None and self._grow(peer):
                 wire.refill()
                 continue
-            fill = self._next(peer)
+            fill = fill or self._next(peer)
             if fill is None:
                 return
             before = wire.outstanding
@@ -113,12 +114,22 @@ class Flight:
             return False
         return wire.bits[fill.piece]
 
+    def _beside(self, peer: Peer) -> Fill | None:
+        """One more piece of several parts for a fast peer: parts of one piece can only be hashed one after
+        the other, those of several side by side."""
+        if self._part_size == self._piece_length or self.picker.ordered:
+            return None
+        if peer.parole or len(peer.wire.fills) >= peer.abreast(self._piece_length):
+            return None
+        return self._adopt(peer) or self._open(peer)
+
     def _grow(self, peer: Peer) -> bool:
-        """The next slot for a piece this peer fetches already."""
-        for fill in peer.wire.fills:
-            if fill.wants_slot and not fill.has_free and not peer.wire.peer_choking:
-                return self._attach(fill, peer)
-        return False
+        """The next slot for a piece this peer fetches already: for the one that has the fewest."""
+        if peer.wire.peer_choking:
+            return False
+        fills = (fill for fill in peer.wire.fills if fill.wants_slot and not fill.has_free)
+        fill = min(fills, key=_attached, default=None)
+        return fill is not None and self._attach(fill, peer)
 
     def _attach(self, fill: Fill, peer: Peer) -> bool:
         slot = self._buffers.checkout(fill.slot_size)
@@ -378,3 +389,7 @@ class Flight:
         peers = list(self.starving.values())
         self.starving.clear()
         return iter(peers)
+
+
+def _attached(fill: Fill) -> int:
+    return fill.next_offset

@@ -22,6 +22,11 @@ LEAST_BATCH, MOST_BATCH = 4, 64
 """Blocks that are read for a peer at once: 64 KiB to 1 MiB."""
 BATCH_TIME = 0.25
 """Seconds of a peer's rate that one such read may be, so that slow peers do not hold the read slots."""
+ABREAST_TIME = 0.25
+"""Seconds of a peer's rate that the pieces may be which it sends side by side."""
+MOST_ABREAST = 32
+SHORTEST = 0.02
+"""Seconds that a rate is taken over, at least."""
 MOST_DEPTH = 512
 """8 MiB ahead of one peer: 1.3 Gbit/s over a 50 ms path."""
 
@@ -33,6 +38,7 @@ class Peer:
         "addr",
         "announced",
         "blocks",
+        "burst",
         "choked_at",
         "client",
         "down",
@@ -48,6 +54,7 @@ class Peer:
         "proven",
         "received",
         "request_queue",
+        "sampled_at",
         "snubbed",
         "strikes",
         "up",
@@ -82,11 +89,15 @@ class Peer:
         self.up = Rate(now)
         self.pace = 0.0
         """Bytes/s that it gives when it is asked; 0 before it has given anything."""
+        self.burst = 0.0
+        """Bytes/s of the current second, as of its last part."""
         self.waited = 0.0
         """Seconds since the last block of those that it owes us."""
         self.blocks = 0
         self.received = 0
-        self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = now
+        self.sampled_at = self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = (
+            now
+        )
         self.snubbed = False
         self.parole = False
         self.strikes = 0
@@ -117,11 +128,21 @@ class Peer:
         """Seconds until it is through with what it was asked."""
         return float("inf") if self.snubbed else self.eta(self.wire.outstanding * BLOCK_SIZE)
 
+    def landed(self, now: float) -> None:
+        """A part has come."""
+        if now - self.sampled_at >= SHORTEST:
+            self.burst = (self.wire.downloaded - self.down.total) / (now - self.sampled_at)
+
+    def abreast(self, piece_length: int) -> int:
+        """How many pieces it may send side by side: so few that they are through in a moment."""
+        return min(int(self.burst * ABREAST_TIME / piece_length), MOST_ABREAST)
+
     def sample(self, now: float) -> None:
         """Reads the wire's counters: rates, and when it last moved."""
         wire = self.wire
         self.down.sample(wire.downloaded, now)
         self.up.sample(wire.uploaded, now)
+        self.sampled_at = now
         if wire.outstanding:
             # What it did before it was idle counts for a while, and idleness itself says nothing.
             self.pace = max(self.down.value, self.pace * PACE_FADES)

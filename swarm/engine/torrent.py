@@ -204,6 +204,7 @@ class Torrent:
         """`Wire.receive` returned `events` for this peer."""
         wire = peer.wire
         if events & _wire.PARTS:
+            peer.landed(now)
             self._flight.collect(peer)
         if events & (_wire.BITFIELD | _wire.HAVE):
             if not wire.am_interested and self.picker.interesting(wire.bits):

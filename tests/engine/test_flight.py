@@ -116,6 +116,27 @@ class Desk:
 # ---------------------------------------------------------------- who gets what
 
 
+def test_a_fast_peer_sends_pieces_of_several_parts_side_by_side() -> None:
+    desk = Desk(32, 4 * PART_SIZE)
+    peer = desk.peer()
+    assert len(desk.feed(peer, 4 * 64)) == 1  # so fast is nobody known to be
+    peer.proven = True
+    peer.burst = 100 << 20  # a quarter of a second of it is six pieces
+    under_way = desk.feed(peer, 9 * 64)
+    assert len(under_way) == 6
+    assert sorted(desk.aligned)[-1][1] < 4 * PART_SIZE
+    blocks = desk.asked(peer)
+    firsts = [piece for piece, begin in blocks if not begin]
+    parts = [begin // PART_SIZE for piece, begin in blocks if piece in firsts[1:]]
+    assert parts == sorted(parts), "one part of each before the next"
+    desk.picker.sequential = True
+    desk.send(peer, blocks)
+    desk.written()
+    assert desk.feed(peer, 9 * 64) <= under_way, (
+        "in order, nothing is begun beside what is under way"
+    )
+
+
 def test_fast_peers_own_their_pieces() -> None:
     desk = Desk(8, 4 * BLOCK_SIZE)
     first, second = desk.peer(), desk.peer()

@@ -7,7 +7,7 @@ import pytest
 from swarm._bits import Bits, Rarity
 from swarm._fill import BLOCK_SIZE, Fill
 from swarm._wire import Wire
-from swarm.engine.peer import FRESH_DEPTH, LEAST_DEPTH, MOST_DEPTH, PATIENCE, Peer
+from swarm.engine.peer import FRESH_DEPTH, LEAST_DEPTH, MOST_ABREAST, MOST_DEPTH, PATIENCE, Peer
 
 PIECES = 4096
 PIECE = 64 * BLOCK_SIZE
@@ -160,3 +160,16 @@ def test_a_seed_has_everything_or_wants_nothing() -> None:
     assert not peer.is_seed
     peer.upload_only = True
     assert peer.is_seed
+
+
+def test_pieces_side_by_side_are_a_moment_of_its_rate() -> None:
+    line = Line()
+    assert line.peer.abreast(PIECE) == 0
+    line.second(2000)
+    line.send(128)
+    line.peer.landed(line.now + 0.001)  # too short a time to tell
+    assert line.peer.abreast(PIECE) == 0
+    line.peer.landed(line.now + 0.125)  # 1,024 blocks/s
+    assert line.peer.abreast(PIECE) == 4
+    assert line.peer.abreast(8 * PIECE) == 0
+    assert line.peer.abreast(BLOCK_SIZE) == MOST_ABREAST

@@ -39,10 +39,10 @@ async def test_parts_are_hashed_in_order_on_many_threads(make_sample, committer,
     disk.attach(asyncio.get_running_loop())
     storage = disk.open(sample.meta, tmp_path, writable=True)
     jobs = []
-    for step in range(0, 256 << 10, 10_000):  # the parts of all pieces, interleaved
+    for step in range(0, 256 << 10, 9984):  # the parts of all pieces, interleaved
         for piece, data in enumerate(sample.pieces):
-            part = data[step : step + 10_000]
-            last = step + 10_000 >= len(data)
+            part = data[step : step + 9984]
+            last = step + 9984 >= len(data)
             if part:
                 digest = sample.sums[piece] if last else None
                 jobs.append(committer.part(storage, piece, step, part, digest))
@@ -51,6 +51,13 @@ async def test_parts_are_hashed_in_order_on_many_threads(make_sample, committer,
     assert verdicts.count(Verdict.WRITTEN) == len(jobs) - len(sample.pieces)
     assert sample.on_disk(tmp_path) == sample.data
     disk.close()
+
+
+async def test_a_part_may_not_end_within_a_block_of_the_hash(disk, sample, committer, tmp_path):
+    storage = disk.open(sample.meta, tmp_path, writable=True)
+    await committer.part(storage, 0, 0, sample.pieces[0][:1000], None)
+    with pytest.raises(ValueError, match="block of the hash"):
+        await committer.part(storage, 0, 1000, sample.pieces[0][1000:], sample.sums[0])
 
 
 async def test_a_wrong_part_fails_the_piece_and_it_can_start_again(
@@ -67,7 +74,7 @@ async def test_a_wrong_part_fails_the_piece_and_it_can_start_again(
 
 async def test_a_forgotten_piece_starts_again(disk, sample, committer, tmp_path):
     storage = disk.open(sample.meta, tmp_path, writable=True)
-    await committer.part(storage, 0, 0, bytes(1000), None)
+    await committer.part(storage, 0, 0, bytes(1024), None)
     storage.forget(0)
     storage.forget(1)
     assert await committer.piece(storage, sample, 0) is Verdict.VERIFIED
@@ -92,7 +99,7 @@ async def test_every_commit_gets_one_answer_when_it_is_forgotten(disk, make_samp
     [
         (0, 0, 32 << 10, False),  # a last part without a digest
         (0, 0, 100, True),  # a digest too early
-        (0, 100, 100, False),  # a gap
+        (0, 100, 100, False),  # a gap, and within a block of the hash
         (0, 0, 0, False),  # nothing
         (0, 0, (32 << 10) + 1, True),  # more than the slot has
         (8, 0, 100, False),  # no such piece
@@ -224,10 +231,10 @@ def test_pieces_hashed_side_by_side_are_judged_one_by_one(make_sample, tmp_path)
     for piece, data in enumerate(sample.pieces):
         wrong = piece in (1, 5)
         if piece == 3:  # two parts among pieces of one
-            slot = filled(pool, data[:1000])
-            storage.commit(99, piece, 0, slot, 1000, None)
-            slot = filled(pool, data[1000:])
-            storage.commit(piece, piece, 1000, slot, len(data) - 1000, sample.sums[piece])
+            slot = filled(pool, data[:1024])
+            storage.commit(99, piece, 0, slot, 1024, None)
+            slot = filled(pool, data[1024:])
+            storage.commit(piece, piece, 1024, slot, len(data) - 1024, sample.sums[piece])
         else:
             slot = filled(pool, bytes(len(data)) if wrong else data)
             storage.commit(piece, piece, 0, slot, len(data), sample.sums[piece])
@@ -258,7 +265,7 @@ def test_threads_pieces_and_forgetting_in_any_order(make_sample, tmp_path):
     for _ in range(40):
         for piece in rng.sample(range(len(sample.pieces)), len(sample.pieces)):
             data = sample.pieces[piece]
-            cut = rng.choice([len(data), len(data) // 2])
+            cut = rng.choice([len(data), len(data) // 2 // 64 * 64])
             for start, part in ((0, data[:cut]), (cut, data[cut:])):
                 if part:
                     digest = sample.sums[piece] if start + len(part) == len(data) else None

@@ -159,7 +159,7 @@ def test_an_unknown_way_is_refused():
         max_size=6,
     ),
     piece_length=st.one_of(st.integers(1_000, 50_000), st.integers(1, 10).map(lambda n: n * PAGE)),
-    part=st.one_of(st.integers(500, 20_000), st.just(2 * PAGE)),
+    part=st.one_of(st.integers(8, 300).map(lambda n: n * 64), st.just(2 * PAGE)),
     aligned=st.booleans(),
     seed=st.integers(0, 1000),
 )

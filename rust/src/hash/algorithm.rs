@@ -9,7 +9,7 @@ pub(crate) type Sum = [u8; 20];
 pub(crate) type Sum256 = [u8; 32];
 
 /// A hash function that takes blocks of 64 bytes into a state of 32-bit words.
-pub(crate) trait Algorithm {
+pub(crate) trait Algorithm: Clone {
     type State: Copy + AsRef<[u32]>;
     type Sum: Clone + Default + AsMut<[u8]>;
     const INITIAL: Self::State;

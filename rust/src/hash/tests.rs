@@ -97,18 +97,6 @@ const VECTORS: [(&[u8], usize, &str, &str); 4] = [
 ];
 
 #[test]
-fn known_vectors_of_one_stream() {
-    for (bytes, times, expected, _) in VECTORS {
-        let mut hasher = Hasher::default();
-        for _ in 0..times {
-            hasher.update(bytes);
-        }
-        assert_eq!(hex(hasher.finish()), expected);
-        assert_eq!(hex(hasher.finish()), VECTORS[0].2);
-    }
-}
-
-#[test]
 fn known_vectors_in_every_lane() {
     for (bytes, times, one, two) in VECTORS {
         let message = bytes.repeat(times);
@@ -169,7 +157,7 @@ fn messages_that_come_in_parts() {
                     noise.bytes(length)
                 })
                 .collect();
-            let mut batch = Batch::<Sha1>::with(kernel, count);
+            let mut batch = Batch::<Sha1>::with(kernel, vec![Stream::default(); count]);
             let mut rest: Vec<&[u8]> = messages.iter().map(|message| &message[..]).collect();
             while rest.iter().any(|rest| !rest.is_empty()) {
                 let mut parts = Vec::new();
@@ -184,6 +172,40 @@ fn messages_that_come_in_parts() {
             }
             let expected: Vec<Sum> = messages.iter().map(|m| Sha1::plainly(m)).collect();
             assert_eq!(batch.finish(), expected, "{kernel:?}");
+        }
+    }
+}
+
+#[test]
+fn messages_go_on_in_other_company() {
+    let mut noise = Noise(4);
+    for kernel in kernels() {
+        let messages: Vec<Vec<u8>> = (1..=40).map(|n| noise.bytes(64 * n + n % 7)).collect();
+        let mut streams = vec![Stream::<Sha1>::default(); messages.len()];
+        let mut rest: Vec<&[u8]> = messages.iter().map(|message| &message[..]).collect();
+        while rest.iter().any(|rest| !rest.is_empty()) {
+            let mut batch = Vec::new();
+            let (mut lanes, mut parts) = (Vec::new(), Vec::new());
+            for _ in 0..1 + noise.below(LANES) {
+                let at = noise.below(messages.len());
+                if !rest[at].is_empty() && !batch.contains(&at) {
+                    let part = rest[at].len().min(64 * (1 + noise.below(9)));
+                    let now;
+                    (now, rest[at]) = rest[at].split_at(part);
+                    batch.push(at);
+                    lanes.push(std::mem::take(&mut streams[at]));
+                    parts.push(now);
+                }
+            }
+            let mut together = Batch::with(kernel, lanes);
+            together.update(&parts);
+            for (at, stream) in batch.into_iter().zip(together.into_streams()) {
+                streams[at] = stream;
+            }
+        }
+        for (stream, message) in streams.into_iter().zip(&messages) {
+            let sum = Batch::with(kernel, vec![stream]).finish();
+            assert_eq!(sum, [Sha1::plainly(message)]);
         }
     }
 }

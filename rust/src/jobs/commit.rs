@@ -5,18 +5,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::files::Fault;
 use crate::hash::merkle::{self, LEAF};
 use crate::hash::pieces::Extent;
-use crate::hash::{Digest, Hasher, Sha1, Sha256, Sum256, hash_many};
-use crate::platform::{Access, CANCELED, Errno};
+use crate::hash::{Batch, Block, Digest, Sha1, Sha256, Stream, Sum256, hash_many};
+use crate::platform::CANCELED;
 use crate::recent::Trace;
 use crate::ring::Outcome;
 use crate::slot::Slot;
 use crate::storage::Storage;
-use crate::workers::{guarded, locked};
+use crate::workers::{Closed, guarded, locked};
 
 /// The next bytes of a piece. The last part brings the hash that the whole piece must have.
 pub(crate) struct Part {
@@ -29,19 +28,30 @@ pub(crate) struct Part {
     pub(crate) patient: bool,
 }
 
+/// What is being done about a strip.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Whereabouts {
+    /// Nothing: it has no parts.
+    #[default]
+    Idle,
+    /// It waits for a thread.
+    Queued,
+    /// A thread has its first part.
+    Taken,
+}
+
 /// One piece on its way to the disk.
 #[derive(Default)]
 pub(crate) struct Strip {
     parts: VecDeque<Part>,
-    hasher: Hasher,
+    stream: Stream<Sha1>,
     /// Version 2 instead: the leaves of the piece's tree so far.
     leaves: Vec<Sum256>,
     /// The memory of the parts that were written, and where those begin in the stream.
     traces: Vec<(u64, Trace)>,
     /// Where the next part has to start: the end of what was queued.
     tail: u32,
-    /// A thread has this strip, or it is in the queue for one.
-    running: bool,
+    whereabouts: Whereabouts,
     /// A part could not be written: the rest of this try fails with it.
     broken: Option<Fault>,
     /// Grows when the piece starts again, so that a running part cannot report into the new try.
@@ -53,7 +63,7 @@ struct Taken {
     storage: Arc<Storage>,
     piece: u32,
     part: Part,
-    hasher: Hasher,
+    stream: Stream<Sha1>,
     leaves: Vec<Sum256>,
     epoch: u64,
     /// Why it cannot be written.
@@ -82,20 +92,29 @@ pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>, hashed: impl FnOnce()
     }
 }
 
-/// Hashes pieces of one part side by side, and other parts one after the other. The leaves of trees
-/// are side by side by nature.
+/// Each part goes on where the last one of its piece has ended.
 fn hash_together(taken: &mut [Taken]) {
-    let (trees, streams): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.storage.v2);
-    let is_whole = |one: &&mut Taken| one.part.is_whole();
-    let (wholes, parts): (Vec<_>, Vec<_>) = streams.into_iter().partition(is_whole);
-    for one in parts {
-        one.hasher.update(one.part.bytes());
-        let is_last = one.part.digest.is_some();
-        one.sum = is_last.then(|| Digest::V1(one.hasher.finish()));
+    let (trees, mut streams): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.storage.v2);
+    let begun = streams
+        .iter_mut()
+        .map(|one| std::mem::take(&mut one.stream));
+    let mut batch = Batch::of(begun.collect());
+    batch.update(
+        &streams
+            .iter()
+            .map(|one| one.part.bytes())
+            .collect::<Vec<_>>(),
+    );
+    let (mut last, mut ended) = (Vec::new(), Vec::new());
+    for (one, stream) in streams.into_iter().zip(batch.into_streams()) {
+        if one.part.digest.is_some() {
+            last.push(one);
+            ended.push(stream);
+        } else {
+            one.stream = stream;
+        }
     }
-    let bytes: Vec<&[u8]> = wholes.iter().map(|one| one.part.bytes()).collect();
-    let sums = hash_many::<Sha1>(&bytes);
-    for (one, sum) in wholes.into_iter().zip(sums) {
+    for (one, sum) in last.into_iter().zip(Batch::of(ended).finish()) {
         one.sum = Some(Digest::V1(sum));
     }
     hash_trees(trees);
@@ -147,7 +166,7 @@ impl Taken {
             storage,
             piece,
             part,
-            hasher,
+            stream,
             leaves,
             epoch,
             ..
@@ -157,7 +176,7 @@ impl Taken {
             && strip.epoch == epoch
         {
             strip.broken = done.as_ref().err().copied().filter(|_| !is_last);
-            strip.hasher = hasher;
+            strip.stream = stream;
             strip.leaves = leaves;
             let traces = &mut strip.traces;
             if matches!(done, Ok(Outcome::Written { .. } | Outcome::Verified { .. })) {
@@ -167,7 +186,6 @@ impl Taken {
                 ));
             }
             if is_last {
-                strip.hasher = Hasher::default();
                 let traces = std::mem::take(traces);
                 if matches!(done, Ok(Outcome::Verified { .. })) {
                     storage.recent.keep(traces);
@@ -205,8 +223,14 @@ pub(crate) enum Refused {
 }
 
 impl Strip {
+    /// Could it be hashed for less beside others? Leaves of trees could not, and when the part after it
+    /// has come, too, it has waited for long enough.
+    fn may_wait(&self, v2: bool) -> bool {
+        !v2 && self.parts.len() == 1 && self.parts[0].patient
+    }
+
     fn restart(&mut self) -> VecDeque<Part> {
-        self.hasher = Hasher::default();
+        self.stream = Stream::default();
         self.leaves.clear();
         self.traces.clear();
         self.tail = 0;
@@ -235,8 +259,11 @@ impl Storage {
         {
             return Err(Refused::Wrong("the digest is of another version"));
         }
-        if self.v2 && !part.offset.is_multiple_of(LEAF as u32) {
-            return Err(Refused::Wrong("the part does not start with a leaf"));
+        let block = if self.v2 { LEAF } else { size_of::<Block>() };
+        if !part.offset.is_multiple_of(block as u32) {
+            return Err(Refused::Wrong(
+                "the part does not start with a block of the hash, or a leaf",
+            ));
         }
         if !self.files.writable || self.is_closed() {
             return Err(Refused::Closed);
@@ -249,19 +276,24 @@ impl Storage {
         if part.offset != strip.tail {
             return Err(Refused::Wrong("the part is not the piece's next one"));
         }
-        let may_wait = part.patient && part.is_whole() && !self.v2;
         strip.tail = if end == size { 0 } else { end };
         strip.parts.push_back(part);
-        let idle = !std::mem::replace(&mut strip.running, true);
+        let may_wait = strip.may_wait(self.v2);
+        let before = strip.whereabouts;
+        if before == Whereabouts::Idle {
+            strip.whereabouts = Whereabouts::Queued;
+        }
         drop(strips);
-        if idle
-            && self
-                .engine
-                .piece(Arc::clone(self), piece, may_wait)
-                .is_err()
-        {
-            locked(&self.strips).remove(&piece);
-            return Err(Refused::Closed);
+        match before {
+            Whereabouts::Idle => {
+                let queued = self.engine.piece(Arc::clone(self), piece, may_wait);
+                return queued.map_err(|Closed| {
+                    locked(&self.strips).remove(&piece);
+                    Refused::Closed
+                });
+            }
+            Whereabouts::Queued if !may_wait => self.engine.hurry(),
+            _ => {}
         }
         Ok(())
     }
@@ -272,7 +304,7 @@ impl Storage {
         let mut strips = locked(&self.strips);
         if let Some(strip) = strips.get_mut(&piece) {
             self.abandon(strip.restart());
-            if !strip.running {
+            if strip.whereabouts == Whereabouts::Idle {
                 strips.remove(&piece);
             }
         }
@@ -291,14 +323,15 @@ impl Storage {
         let strip = strips.get_mut(&piece)?;
         let Some(part) = strip.parts.pop_front() else {
             // It was forgotten meanwhile.
-            strip.running = false;
+            strip.whereabouts = Whereabouts::Idle;
             if strip.tail == 0 {
                 strips.remove(&piece);
             }
             return None;
         };
+        strip.whereabouts = Whereabouts::Taken;
         Some(Taken {
-            hasher: std::mem::take(&mut strip.hasher),
+            stream: std::mem::take(&mut strip.stream),
             leaves: std::mem::take(&mut strip.leaves),
             epoch: strip.epoch,
             broken: strip.broken,
@@ -316,11 +349,13 @@ impl Storage {
             return;
         };
         if !strip.parts.is_empty() {
+            strip.whereabouts = Whereabouts::Queued;
+            let may_wait = strip.may_wait(self.v2);
             drop(strips);
-            self.engine.piece_again(Arc::clone(self), piece);
+            (self.engine).piece_again(Arc::clone(self), piece, may_wait);
             return;
         }
-        strip.running = false;
+        strip.whereabouts = Whereabouts::Idle;
         if strip.tail == 0 {
             strips.remove(&piece);
         }
@@ -329,37 +364,5 @@ impl Storage {
     /// Where a part begins in the stream.
     fn offset_of(&self, piece: u32, part: &Part) -> u64 {
         self.files.layout.piece_offset(piece) + u64::from(part.offset)
-    }
-
-    /// Makes the files that no piece will ever touch, and the symlinks.
-    pub(crate) fn make_empties(&self) -> Result<(), Fault> {
-        if self.empties_made.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        for file in 0..self.files.count() {
-            let files = &self.files;
-            if files.layout.file_length(file) == 0 && files.places.is_wanted(file) {
-                let made = self.make_empty(file);
-                made.map_err(Fault::whole(file, "open"))?;
-            }
-        }
-        self.empties_made.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// What is there already needs nothing: it may lie where nothing can be written, or belong to
-    /// another process as well.
-    fn make_empty(&self, file: usize) -> Result<(), Errno> {
-        let files = &self.files;
-        if files.places.make_link(file)? {
-            return Ok(());
-        }
-        if let Ok(there) = files.take(file, Access::Read, false)
-            && there.place == file
-            && there.file.file.metadata()?.len() == 0
-        {
-            return Ok(());
-        }
-        files.take(file, Access::Write, false).map(drop)
     }
 }
