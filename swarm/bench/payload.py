@@ -84,14 +84,8 @@ def warm(folder: Path, size: int) -> None:
 
 
 def _free_memory() -> int:
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
 
 
 def _same(one: Path, other: Path) -> bool:

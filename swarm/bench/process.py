@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
 CHILDREN_CPU = slice(13, 15)
 """User and system ticks of the children that were waited for, in what proc(5) tells of a process."""
+
+
+def missing() -> str | None:
+    """What keeps this machine from weighing processes, in one sentence, or None."""
+    return None if sys.platform == "linux" else "processes can be weighed on Linux alone"
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Process:
         self.name = Path(command[0]).name
         with open(log, "ab") as sink:
             self._popen = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *command],
+                [*_dying_with_us(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -68,11 +75,11 @@ class Process:
 
         Of children that have left, and were waited for, the kernel counts hundredths of a second.
         """
-        cpu, peak = 0.0, 0
+        cpu, peak, ticks = 0.0, 0, os.sysconf("SC_CLK_TCK")
         for pid in self._tree():
             with contextlib.suppress(OSError, ValueError):
                 cpu += time.clock_gettime((~pid << 3) | 2)  # MAKE_PROCESS_CPUCLOCK(pid, SCHED)
-                cpu += sum(map(int, _stat(pid)[CHILDREN_CPU])) / TICKS
+                cpu += sum(map(int, _stat(pid)[CHILDREN_CPU])) / ticks
                 status = Path(f"/proc/{pid}/status").read_text()
                 peak += next(
                     (
@@ -140,6 +147,16 @@ class Process:
             grown = len(tree)
             tree |= {pid for pid, (parent, _) in parents.items() if parent in tree}
         return sorted(tree)
+
+
+@functools.cache
+def _dying_with_us() -> list[str]:
+    """What starts a command so that the kernel kills it when this process is gone, where that can be had."""
+    prefix = ["setpriv", "--pdeathsig", "KILL"]
+    if shutil.which("setpriv"):
+        tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+        return prefix if tried.returncode == 0 else []
+    return []
 
 
 def _stat(pid: int) -> list[str]:

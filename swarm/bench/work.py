@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import swarm
 
-from . import link, network
+from . import link, network, process
 from .host import Host
 from .network import Network
 from .round import GIB, MIB
@@ -64,12 +64,13 @@ class Work:
             raise swarm.ConfigError("there must be a seeder and a leecher at least")
         if not (self.delay >= 0 and 0 <= self.loss < 1 and (self.rate is None or self.rate > 0)):
             raise swarm.ConfigError("no line has such a delay, loss and rate")
+        problem = process.missing()
         if self.where == "namespaces":
-            problem = network.missing() or (self.line and link.missing())
-            if problem:
-                raise swarm.ConfigError(problem)
+            problem = problem or network.missing() or (link.missing() if self.line else None)
         elif self.line:
-            raise swarm.ConfigError("delay, loss and rate need network namespaces")
+            problem = problem or "delay, loss and rate need network namespaces"
+        if problem:
+            raise swarm.ConfigError(problem)
 
     @property
     def line(self) -> bool:

@@ -103,6 +103,11 @@ class Client(ABC):
         self._wrote[name] = text
         return path
 
+    def spare_port(self) -> int:
+        """A port that is free on its host, for what else it listens at."""
+        with self.host.listen() as listener:
+            return int(listener.getsockname()[1])
+
     def _start(self, role: str, torrent: Path) -> Self:
         command = self.command(role, torrent)
         names = {torrent: "TORRENT", self.data: "DATA", self.folder: "FOLDER", DRIVERS: "DRIVERS"}
