@@ -21,6 +21,8 @@ REQUESTS: Final[int]
 EXTENDED: Final[int]
 REJECTED: Final[int]
 ALLOWED: Final[int]
+LIMITED: Final[int]
+UNLIMITED: Final[int]
 
 class Wire:
     owner: Any
@@ -41,6 +43,7 @@ class Wire:
     depth: int
     ceiling: int
     batch: int
+    allowance: int
     held: bool
     choke_settled: bool
     fills: Final[list[Fill]]
@@ -70,6 +73,8 @@ class Wire:
     def refill(self) -> None: ...
     @property
     def hungry(self) -> bool: ...
+    @property
+    def limited(self) -> bool: ...
     @property
     def outstanding(self) -> int: ...
     def take_parts(self) -> list[Fill]: ...

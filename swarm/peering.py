@@ -115,6 +115,7 @@ class Peering:
         session.connections[wire.key] = connection
         timeout = session.settings.stall_timeout
         connection.attach(self, wire, peer, self.runner.storing.read, timeout)
+        connection.limited = self.runner.up.lowest is not None
         engine.join(peer, _now())
         self._introduce(peer)
         session.bus.publish(PeerJoined(self.runner.handle, PeerAddr(*peer.addr), peer.outgoing))
@@ -171,6 +172,18 @@ class Peering:
             engine.set_address(peer, said.port, _now())
         if said.upload_only is not None:
             engine.set_upload_only(peer, said.upload_only)
+
+    def request(self, peer: Peer, blocks: int) -> int:
+        """A limit lets so many blocks through; how many bytes were requested."""
+        engine = self.runner.engine
+        return engine.grant(peer, blocks) if engine is not None and engine.running else 0
+
+    def limit_uploads(self) -> None:
+        """Whether there is a limit of the upload may have changed."""
+        for connection in list(self.session.connections.values()):
+            if connection.owner is self:
+                connection.limited = self.runner.up.lowest is not None
+                connection.serve()
 
     def on_lost(self, peer: Peer, reason: str) -> None:
         """A connection of ours has ended."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .announcing import Announcing
+from .engine.limit import Limit
 from .engine.peer import Peer
 from .engine.selection import Selection
 from .engine.torrent import Torrent as Engine
@@ -58,6 +59,8 @@ class Runner:
         self.removed = False
         self.changed = asyncio.Event()
         """Set, and replaced, whenever `state` changes."""
+        self.down = Limit(above=session.down.whole)
+        self.up = Limit(above=session.up.whole)
         self.selection = Selection(meta)
         self.selecting = Selecting(self)
         self.storing = Storing(self, dest)
@@ -142,6 +145,7 @@ class Runner:
             settings=self.session.settings,
             rng=self.session.rng,
             padding=self.meta.padding,
+            down=self.down,
         )
         self.selecting.arrange(self.engine)
         self._set_state("seeding" if self.selecting.finished else "downloading")
@@ -349,6 +353,15 @@ class Runner:
         """What names the torrent to peers and trackers."""
         return self.meta.infohash.wire
 
+    def limits_changed(self) -> None:
+        """A limit of this torrent or of the session is another one from now on."""
+        if self.engine is not None and self.engine.running:
+            self.engine.on_limit()
+            self.peering.limit_uploads()
+            self.session.settle_soon()
+        self.session.down.changed()
+        self.session.up.changed()
+
     def add_peer(self, addr: tuple[str, int]) -> None:
         """Try this address, now or once the torrent runs."""
         if addr not in self._peers_given:
@@ -397,6 +410,11 @@ class Runner:
         connection = self.session.connections.get(peer.key)
         if connection is not None:
             connection.serve()
+
+    def ask(self, peer: Peer) -> None:
+        connection = self.session.connections.get(peer.key)
+        if connection is not None:
+            self.session.down.ask(connection, self.down)
 
     def upload_only(self, only: bool) -> None:
         assert self.engine is not None

@@ -26,6 +26,7 @@ from .errors import (
     SessionClosed,
 )
 from .events import E, EventBus, EventStream, Overflow, PeerAddr
+from .limiting import Limiting, request, send
 from .matching import What, by_index, only
 from .metainfo import Metainfo
 from .net.listen import listen
@@ -36,7 +37,7 @@ from .proto.handshake import Handshake, make_peer_id
 from .proto.metainfo import InfoHash
 from .proto.metainfo_urls import require_usable
 from .runner import Runner
-from .settings import Settings
+from .settings import Settings, check_limit
 from .store.disk import Disk
 from .torrent import Torrent
 
@@ -75,6 +76,8 @@ class Session:
         self.dirty: list[Wire] = []
         self.connections: dict[int, Connection] = {}
         self.dialling = 0
+        self.down = Limiting(self.settings.download_limit, request, self.settle)
+        self.up = Limiting(self.settings.upload_limit, send, self.settle)
         self.disk: Disk
         self.pool: Pool
         self.trackers: TrackerClient
@@ -95,6 +98,35 @@ class Session:
     def torrents(self) -> Mapping[InfoHash, Torrent]:
         """The torrents of this session, by info-hash. A live, read-only view."""
         return MappingProxyType(self._torrents)
+
+    @property
+    def download_limit(self) -> int | None:
+        """Payload in bytes/s that all torrents together may download; None is no limit.
+
+        It may be set at any time. Raises `ConfigError` for what is no limit.
+        """
+        return self.down.whole.rate
+
+    @download_limit.setter
+    def download_limit(self, rate: int | None) -> None:
+        check_limit(rate)
+        self.down.whole.set(rate)
+        self._limits_changed()
+
+    @property
+    def upload_limit(self) -> int | None:
+        """The same of what they upload."""
+        return self.up.whole.rate
+
+    @upload_limit.setter
+    def upload_limit(self, rate: int | None) -> None:
+        check_limit(rate)
+        self.up.whole.set(rate)
+        self._limits_changed()
+
+    def _limits_changed(self) -> None:
+        for runner in self._runners.values():
+            runner.limits_changed()
 
     # ------------------------------------------------------------ life
 
@@ -145,6 +177,8 @@ class Session:
         deadline = loop.time() + timeout
         assert self._server is not None
         self._server.close()
+        self.down.close()
+        self.up.close()
         for connection in list(self.greeting):
             connection.close("the session is closing")
         runners = list(self._runners.values())
@@ -190,6 +224,8 @@ class Session:
         select: Iterable[What] | None = None,
         priorities: Mapping[What, Priority] | None = None,
         sequential: bool | None = None,
+        download_limit: int | None = None,
+        upload_limit: int | None = None,
     ) -> Torrent:
         """Adds a torrent: a path, an http(s) URL, the bytes of a .torrent, or a `Metainfo`.
 
@@ -201,6 +237,8 @@ class Session:
         `select` names the files that are wanted, `priorities` how urgent some are (`Torrent.select`
         and `set_priorities`), `sequential` whether their pieces come in order. What is not given is
         as it was when this torrent was last in this folder, or else: all files, in any order.
+        `download_limit` and `upload_limit` are the torrent's own, in bytes/s, below the session's;
+        they are not remembered.
 
         Raises `DuplicateTorrent`, `SourceError`, `MetainfoError`, `BencodeError`, `SessionClosed`,
         `UnknownFile` and `ConfigError`; `StorageError` if a paused one cannot remember its files.
@@ -215,6 +253,8 @@ class Session:
         where = Path(dest).expanduser().absolute()
         runner = Runner(self, meta, where, trackers=tiers, verify=verify)
         runner.handle = Torrent(runner)
+        runner.handle.download_limit = download_limit
+        runner.handle.upload_limit = upload_limit
         await runner.storing.recall()
         chosen = runner.selection
         if select is not None:
@@ -313,10 +353,15 @@ class Session:
         if events:
             connection.owner.on_wire(connection, events)
 
+    def ask(self, connection: Connection) -> None:
+        self.up.ask(connection, connection.owner.runner.up)
+
     def on_lost(self, connection: Connection, reason: str) -> None:
         self._greeted(connection)
         if connection.wire is not None:
             self.connections.pop(connection.wire.key, None)
+            self.down.drop(connection)
+            self.up.drop(connection)
             connection.owner.on_lost(connection.peer, reason)
         elif connection.dialled is not None:
             peering, addr = connection.dialled

@@ -39,6 +39,11 @@ class Settings:
     fetched, which is an error where the file system cannot do that."""
     receive_buffer: int = 512 * KIB
     """The one receive buffer that all peers of a session share."""
+    download_limit: int | None = None
+    """Payload in bytes/s that all torrents together may download; None is no limit. What is not requested
+    does not come, so a limit holds to a block of 16 KiB: under 160 KiB/s some seconds have one more."""
+    upload_limit: int | None = None
+    """Payload in bytes/s that all torrents together may upload; None is no limit."""
     max_peers: int = 500
     """Connected peers of the whole session."""
     max_peers_per_torrent: int = 200
@@ -71,6 +76,7 @@ class Settings:
     """A file is called NAME.part until it is complete."""
 
     def __post_init__(self) -> None:
+        check_limit(self.download_limit, self.upload_limit)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int | float) and value is not False and not value > 0:
@@ -80,3 +86,10 @@ class Settings:
                 raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         if self.receive_buffer < 64 * KIB:
             raise ConfigError("receive_buffer must be at least 64 KiB")
+
+
+def check_limit(*rates: int | None) -> None:
+    """Raises `ConfigError` unless each is a number of bytes/s, or None for no limit."""
+    for rate in rates:
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 1):
+            raise ConfigError(f"a limit is a number of bytes/s above zero, or None, not {rate!r}")

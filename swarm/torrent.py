@@ -16,6 +16,7 @@ from .peering import address_of
 from .proto.metainfo import InfoHash
 from .proto.metainfo_files import File
 from .report import Report
+from .settings import check_limit
 
 if TYPE_CHECKING:
     from .engine.announce import TrackerStatus
@@ -50,6 +51,9 @@ class Stats:
     moving: float | None
     """0 to 1, while it moves to another place."""
     eta: float | None
+    download_limit: int | None
+    """Bytes/s that hold now: the torrent's limit or the session's, whichever is lower."""
+    upload_limit: int | None
     ratio: float
     """Uploaded over downloaded; over the torrent's length where nothing was downloaded."""
 
@@ -130,6 +134,8 @@ class Torrent:
             seeds=sum(peer.wire.bits.full for peer in peers),
             moving=runner.storing.moving.progress,
             eta=(length - done) / down_rate if down_rate and done < length else None,
+            download_limit=runner.down.lowest,
+            upload_limit=runner.up.lowest,
             ratio=uploaded / (downloaded or runner.selecting.everything.length or 1),
         )
 
@@ -210,6 +216,33 @@ class Torrent:
         worse for the swarm, and mostly slower. Otherwise like `select`.
         """
         await self._runner.selecting.change({}, sequential=sequential)
+
+    # ------------------------------------------------------------ how fast
+
+    @property
+    def download_limit(self) -> int | None:
+        """Payload in bytes/s that this torrent may download, below the session's limit; None is no limit.
+
+        It may be set at any time. Raises `ConfigError` for what is no limit.
+        """
+        return self._runner.down.rate
+
+    @download_limit.setter
+    def download_limit(self, rate: int | None) -> None:
+        check_limit(rate)
+        self._runner.down.set(rate)
+        self._runner.limits_changed()
+
+    @property
+    def upload_limit(self) -> int | None:
+        """The same of what it uploads."""
+        return self._runner.up.rate
+
+    @upload_limit.setter
+    def upload_limit(self, rate: int | None) -> None:
+        check_limit(rate)
+        self._runner.up.set(rate)
+        self._runner.limits_changed()
 
     # ------------------------------------------------------------ where it lies
 

@@ -41,6 +41,10 @@ REQUESTS = 128
 EXTENDED = 256
 REJECTED = 512
 ALLOWED = 1024
+LIMITED = 2048
+
+UNLIMITED = 1 << 62
+"""The `allowance` of a wire that no limit holds back."""
 
 cdef enum:
     MAX_HOLDERS = 3          # end game asks at most this many peers for one block
@@ -81,6 +85,7 @@ cdef enum:                   # twins of the flags above, for C
     F_EXTENDED = 256
     F_REJECTED = 512
     F_ALLOWED = 1024
+    F_LIMITED = 2048
 
 
 cdef struct Asked:           # one request of ours; `fill` is borrowed: Wire.fills keeps it alive
@@ -131,6 +136,8 @@ cdef class Wire:
     cdef public uint32_t depth
     """Requests to keep outstanding; grows by one per block up to `ceiling`."""
     cdef public uint32_t ceiling
+    cdef public uint64_t allowance
+    """Blocks that may be requested before a limit lets more through."""
     cdef public bint held
     """No requests for now (the peer rejects them)."""
     cdef public bint choke_settled
@@ -196,6 +203,7 @@ cdef class Wire:
         self.served_fast = {}
         self.batch = FRESH_BATCH
         self.depth = KEEP_DEPTH
+        self.allowance = UNLIMITED
         self.ceiling = min(request_queue, 512)
 
     def __dealloc__(self):
@@ -222,6 +230,8 @@ cdef class Wire:
         finally:
             PyBuffer_Release(&view)
         self.c_refill(True)
+        if not self.allowance and self.c_answers():
+            self.events |= F_LIMITED
         if self.c_hungry():
             self.events |= F_HUNGRY
         return self.events
@@ -696,14 +706,25 @@ cdef class Wire:
         """Requests sent and not answered."""
         return self.asked_tail - self.asked_head + (self.rx is not None)
 
-    cdef bint c_hungry(self) except -1:
+    @property
+    def limited(self):
+        """Whether the peer would answer more requests than a limit lets us send."""
+        return not self.allowance and self.c_answers()
+
+    cdef bint c_answers(self) except -1:
+        """Whether the peer would answer more requests."""
         if self.held or not self.am_interested or self.asked_tail - self.asked_head >= self.depth:
+            return False
+        return not self.peer_choking or len(self.allowed_fast) > 0
+
+    cdef bint c_hungry(self) except -1:
+        if not self.allowance or not self.c_answers():
             return False
         cdef Fill fill
         for fill in self.fills:
             if (not self.peer_choking or fill.piece in self.allowed_fast) and self.c_pick(fill) >= 0:
                 return False
-        return not self.peer_choking or len(self.allowed_fast) > 0
+        return True
 
     cdef long c_pick(self, Fill fill) noexcept:
         """A block to ask for: one that nobody was asked for, or in end game one that others are slow with."""
@@ -742,12 +763,13 @@ cdef class Wire:
         for fill in self.fills:
             if self.peer_choking and fill.piece not in self.allowed_fast:
                 continue
-            while count < self.depth:
+            while count < self.depth and self.allowance:
                 block = self.c_pick(fill)
                 if block < 0:
                     break
                 self.c_ask(fill, <uint32_t>block)
                 count += 1
+                self.allowance -= 1
                 size = fill.c_size(<uint32_t>block)
                 p = self.c_put(17)
                 store32(p, 13)

@@ -68,6 +68,15 @@ ADDRESS = "IP:PORT"
 DURATION = quantity(units.parse_duration)
 RATIO = quantity(units.parse_ratio)
 
+
+def rate_limit(text: str) -> int:
+    """Reads a limit in bytes/s, which is above zero."""
+    rate = quantity(units.parse_rate)(text)
+    if not rate:
+        raise click.BadParameter("nothing would move at 0; without this option there is no limit")
+    return rate
+
+
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, only the result and errors.")
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Records on stdout, one JSON object a line."
@@ -93,6 +102,12 @@ _SWARMING = (
     click.option("--ratio", type=RATIO, metavar="RATIO", help="Seed until this ratio, as 1.5."),
     click.option(
         "--seed-for", type=DURATION, metavar="TIME", help="Seed this long, as 90s or 1h30m."
+    ),
+    click.option(
+        "--limit-down", type=rate_limit, metavar="RATE", help="Download this fast at most, as 5MiB."
+    ),
+    click.option(
+        "--limit-up", type=rate_limit, metavar="RATE", help="Upload this fast at most, as 500k."
     ),
     click.option("--no-dht", is_flag=True, help="Accepted; has no effect yet (there is no DHT)."),
     click.option(
@@ -194,6 +209,8 @@ class Swarming:
     trackers: tuple[str, ...]
     ratio: float | None
     seed_for: float | None
+    limit_down: int | None
+    limit_up: int | None
     no_dht: bool
     no_lsd: bool
     state_dir: str | None
@@ -205,6 +222,7 @@ class Swarming:
 
         `turned` are settings.
         """
+        turned |= {"download_limit": self.limit_down, "upload_limit": self.limit_up}
         given: dict[str, Any] = {"settings": swarm.Settings(**turned)}
         if self.listen is not None:
             given["listen"] = str(self.listen)

@@ -89,11 +89,11 @@ def step_of(name: str, stats: swarm.Stats) -> Step:
     eta = stats.eta if stats.eta is not None and isfinite(stats.eta) else None
     details = [f"{format_size(stats.done)} of {format_size(stats.length)}"]
     if stats.state == "downloading":
-        details.append(f"down {format_rate(stats.down_rate)}")
+        details.append(f"down {format_rate(stats.down_rate)}{_limit(stats.download_limit)}")
         details += [f"eta {format_duration(eta)}"] if eta is not None else []
     if stats.state in ("downloading", "seeding"):
         details.append(f"{stats.peers} peer{'' if stats.peers == 1 else 's'}")
-        details.append(f"up {format_rate(stats.up_rate)}")
+        details.append(f"up {format_rate(stats.up_rate)}{_limit(stats.upload_limit)}")
     if stats.state == "seeding":
         details.append(f"ratio {stats.ratio:.2f}")
     facts = {
@@ -103,6 +103,8 @@ def step_of(name: str, stats: swarm.Stats) -> Step:
         "total_done": stats.total_done,
         "down_rate": round(stats.down_rate),
         "up_rate": round(stats.up_rate),
+        "download_limit": stats.download_limit,
+        "upload_limit": stats.upload_limit,
         "downloaded": stats.downloaded,
         "uploaded": stats.uploaded,
         "wasted": stats.wasted,
@@ -118,6 +120,10 @@ def step_of(name: str, stats: swarm.Stats) -> Step:
         details=tuple(details),
         facts=facts,
     )
+
+
+def _limit(rate: int | None) -> str:
+    return "" if rate is None else f" (limit {format_rate(rate)})"
 
 
 class Display(Protocol):

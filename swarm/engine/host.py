@@ -17,6 +17,9 @@ class Host(Buffers, Protocol):
     def serve(self, peer: Peer) -> None:
         """The peer's wire holds requests that wait to be answered."""
 
+    def ask(self, peer: Peer) -> None:
+        """More would be requested from this peer than `down` lets through: `grant` it when there is room."""
+
     def upload_only(self, only: bool) -> None:
         """All that is wanted is here, or (False) more is wanted again. The peers want to know (BEP 21)."""
 

@@ -23,6 +23,8 @@ from .candidates import Candidates
 from .choker import Choker, ChokeView
 from .flight import Flight
 from .host import Geometry, Host
+from .limit import Limit
+from .limit_requests import LimitedRequests
 from .peer import Peer
 from .picker import Picker
 
@@ -50,6 +52,7 @@ class Torrent:
         settings: Settings,
         rng: random.Random,
         padding: Mapping[int, int] | None = None,
+        down: Limit | None = None,
     ) -> None:
         self.have = have
         self.peers: dict[int, Peer] = {}
@@ -59,6 +62,7 @@ class Torrent:
         self.downloaded = self.uploaded = self.wasted = 0
         """Payload of peers that are gone; `totals` adds the present ones."""
         self.running = False
+        self._limit = LimitedRequests(down or Limit(), self.peers, self.totals)
         self._meta = meta
         self._host = host
         self._settings = settings
@@ -124,6 +128,15 @@ class Torrent:
             peer.wire.interested(self.picker.interesting(peer.wire.bits))
         self._feed_idle()
 
+    def on_limit(self) -> None:
+        """The limit of the download has changed."""
+        if self._limit.update():
+            self._feed_idle()
+
+    def grant(self, peer: Peer, blocks: int) -> int:
+        """Requests so many blocks at most from a peer that `Host.ask` was told of; returns bytes."""
+        return self._limit.grant(peer, blocks, self._flight.feed)
+
     def deadline(self) -> float:
         """When `tick` wants to be called next."""
         if not self.peers:
@@ -145,6 +158,7 @@ class Torrent:
     def join(self, peer: Peer, now: float) -> None:
         """A handshake is done. What we have is the first thing said."""
         self.peers[peer.key] = peer
+        self._limit.join(peer)
         self._blame.join(peer)
         peer.wire.send_bitfield()
         if peer.outgoing:
@@ -222,8 +236,7 @@ class Torrent:
                 self._choker.hurry(now)
         if events & _wire.REQUESTS:
             self._host.serve(peer)
-        if wire.hungry:
-            self._flight.feed(peer)
+        self._feed(peer)
 
     def set_upload_only(self, peer: Peer, upload_only: bool) -> None:
         """The peer said that it downloads nothing, or that it does so again (BEP 21)."""
@@ -234,7 +247,7 @@ class Torrent:
     def on_written(self, now: float) -> None:
         """A slot may have come free."""
         for peer in self._flight.starved():
-            self._flight.feed(peer)
+            self._feed(peer)
 
     def on_verdict(self, piece: int, good: bool, now: float) -> None:
         """A piece was hashed, and written where it was right."""
@@ -298,6 +311,7 @@ class Torrent:
         if self._tick_at > now:
             return
         self._tick_at = now + TICK
+        self._limit.settle()
         asked = sum(1 for peer in self.peers.values() if peer.wire.outstanding) or 1
         share = max(16, self._memory_blocks * 3 // 4 // asked)
         for peer in list(self.peers.values()):
@@ -342,8 +356,13 @@ class Torrent:
     def _feed_idle(self) -> None:
         # Who keeps us waiting comes last, or what was taken from it would be its own again.
         for peer in sorted(self.peers.values(), key=lambda peer: peer.snubbed):
-            if peer.wire.hungry:
-                self._flight.feed(peer)
+            self._feed(peer)
+
+    def _feed(self, peer: Peer) -> None:
+        if peer.wire.hungry:
+            self._flight.feed(peer)
+        elif peer.wire.limited:
+            self._host.ask(peer)
 
     def _choke(self, now: float) -> None:
         views = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from struct import iter_unpack
 from typing import Any, Protocol, cast
 
 from swarm._wire import Wire
@@ -43,6 +44,9 @@ class Hub(Protocol):
     def on_lost(self, connection: Connection, reason: str) -> None:
         """The connection has ended."""
 
+    def ask(self, connection: Connection) -> None:
+        """The connection has blocks to send and is `limited`: `give` it its turn."""
+
     def settle(self) -> None:
         """Write the output of every wire that has some."""
 
@@ -62,6 +66,8 @@ class Connection(asyncio.BufferedProtocol):
         self.outgoing = opening is not None
         self.addr: tuple[str, int] = ("", 0)
         self.closed = False
+        self.limited = False
+        """A limit says when blocks are sent: the hub gives it its turns."""
         self._opening = opening
         self._timeout = timeout
         self._transport: asyncio.Transport | None = None
@@ -158,21 +164,43 @@ class Connection(asyncio.BufferedProtocol):
     def serve(self) -> None:
         """Reads and sends the blocks that the peer asked for, while it takes them."""
         wire = self.wire
-        if wire is None or self._read is None or self._serving:
+        if wire is None or self._serving:
+            return
+        if self.limited:
+            if self._ready:
+                self.hub.ask(self)
             return
         self._serving = True
         try:
             blocks = 0
             while blocks < BLOCKS_PER_TURN:
-                if self.closed or self._reading or self._paused or not wire.wants:
+                if not self._ready:
                     return
-                packed = wire.take_requests(wire.batch)
-                blocks += len(packed) // REQUEST_SIZE
-                self._reading = True
-                self._read(packed, partial(self._send, packed, wire.am_choking))
+                blocks += len(self._serve(wire, wire.batch)) // REQUEST_SIZE
         finally:
             self._serving = False
         asyncio.get_running_loop().call_soon(self.serve)
+
+    def give(self, blocks: int) -> int:
+        """Sends so many blocks at most; how many bytes those are. The turn that was asked for."""
+        if self.wire is None or not self._ready:
+            return 0
+        packed = self._serve(self.wire, min(blocks, self.wire.batch))
+        return sum(length for (length,) in iter_unpack("<8xI", packed))
+
+    @property
+    def _ready(self) -> bool:
+        """Whether there is a block to send and the transport takes it."""
+        wire = self.wire
+        busy = self.closed or self._reading or self._paused
+        return not busy and wire is not None and wire.wants > 0
+
+    def _serve(self, wire: Wire, blocks: int) -> bytes:
+        assert self._read is not None
+        packed = wire.take_requests(blocks)
+        self._reading = True
+        self._read(packed, partial(self._send, packed, wire.am_choking))
+        return packed
 
     def _send(self, packed: bytes, was_choking: bool, frames: Any, size: int) -> None:
         """A read is done: its frames go out as they are, unless the peer was choked meanwhile."""

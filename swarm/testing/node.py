@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from swarm._fill import BLOCK_SIZE
 from swarm._native import Pool, Slot
 from swarm._wire import EXTENDED, Wire
 from swarm.engine.announce import Announce
@@ -20,9 +19,10 @@ from swarm.proto.tracker import AnnounceRequest, TrackerReply
 from swarm.settings import Settings
 
 from .clock import Timer
-from .link import LOW_WATER, Link, Pipe
+from .end import End
+from .limiting import Limiting
+from .link import Link
 from .store import Store, Verdict
-from .trace import CANCEL, FLAGS, REQUEST, messages
 
 if TYPE_CHECKING:
     from .swarm import Swarm
@@ -71,6 +71,8 @@ class Node:
         self.fast = fast
         self.lie = lie
         self.mute = False
+        self.limit_down = Limiting(swarm.clock, settings.download_limit, self._grant, self.settle)
+        self.limit_up = Limiting(swarm.clock, settings.upload_limit, End.give, self.settle)
         self.engine: Torrent
         self.ends: dict[int, End] = {}
         """Its connections, by the key of their wires."""
@@ -92,6 +94,7 @@ class Node:
             tiers=[[self.swarm.tracker_url]],
             settings=self.settings,
             rng=self._rng,
+            down=self.limit_down.limit,
         )
         self._arrange()
 
@@ -152,6 +155,18 @@ class Node:
         missing = self.engine.picker.missing
         self.asked = {piece: keys for piece, keys in self.asked.items() if missing[piece]}
         self.settle()
+
+    def limit(self, *, down: int | None = None, up: int | None = None) -> None:
+        """Changes the limits, in bytes/s."""
+        self.limit_down.limit.set(down)
+        self.limit_up.limit.set(up)
+        self.engine.on_limit()
+        for end in list(self.ends.values()):
+            end.serve()
+        self.settle()
+
+    def _grant(self, peer: Peer, blocks: int) -> int:
+        return self.engine.grant(peer, blocks)
 
     # ------------------------------------------------------------ time
 
@@ -346,6 +361,9 @@ class Node:
         if end := self.ends.get(peer.key):
             end.serve()
 
+    def ask(self, peer: Peer) -> None:
+        self.limit_down.ask(peer)
+
     def upload_only(self, only: bool) -> None:
         self.note("complete" if only else "reopen")
         for peer in self.engine.peers.values():
@@ -359,89 +377,3 @@ class Node:
         self.asked.pop(piece, None)
         names = tuple(sorted(self.ends[peer.key].other.name for peer in suspects))
         self.note("corrupt", piece, names)
-
-
-class End:
-    """One node's end of a connection."""
-
-    def __init__(self, node: Node, other: Node, trip: float) -> None:
-        self.node = node
-        self.other = other
-        self.twin: End
-        self.wire: Wire
-        self.peer: Peer
-        self.closed = False
-        self.trip = trip
-        self.pipe = Pipe(
-            node.swarm.clock, node.up, other.down, trip, self._deliver, self._attached_serve
-        )
-
-    def _deliver(self, data: bytes) -> None:
-        if not self.twin.closed:
-            self.other.on_bytes(self.twin, data)
-
-    def _attached_serve(self) -> None:
-        if not self.closed:
-            self.serve()
-
-    def serve(self) -> None:
-        """Answers requests, as long as the line takes them."""
-        if self.node.mute:
-            return
-        while self.wire.wants and self.pipe.queued < LOW_WATER:
-            packed = self.wire.take_requests(1 + (LOW_WATER - self.pipe.queued) // BLOCK_SIZE)
-            frames = self.node.store.frames(packed, self.node.lie)
-            self.wire.sent(len(frames) - 13 * (len(packed) // 12), at_once=False)
-            self.pipe.send(frames)
-
-    def shut(self, reason: str) -> None:
-        """Ends the connection here at once, and at the other end when it gets to know."""
-        if self.closed:
-            return
-        self.closed = True
-        self.pipe.close()
-        node, clock = self.node, self.node.swarm.clock
-        if hasattr(self, "peer"):
-            del node.ends[self.peer.key]
-            node.note("leave", self.other.name, reason)
-            node.engine.leave(self.peer, clock.now)
-            for asked in node.asked.values():
-                asked.discard(self.peer.key)
-            if node.engine.candidates.is_banned(self.peer.addr[0]):
-                node.note("ban", self.other.name)
-        clock.after(self.trip, self.twin._lost)
-
-    def _lost(self) -> None:
-        if not self.closed:
-            self.shut("closed by the peer")
-            self.node.settle()
-
-    def witness(self, data: bytes) -> None:
-        """Puts what our wire says into the trace."""
-        node, name = self.node, self.other.name
-        for kind, first, second in messages(data):
-            if kind == REQUEST:
-                asked = node.asked.setdefault(first, set())
-                if self.peer.key not in asked:
-                    if asked:
-                        node.note("share", name, first)
-                    else:
-                        node.note("request", name, first, *self._rarity(first))
-                    asked.add(self.peer.key)
-            elif kind == CANCEL:
-                node.note("cancel", name, first, second)
-            elif kind in FLAGS:
-                node.note(FLAGS[kind], name)
-
-    def _rarity(self, piece: int) -> tuple[int, int]:
-        """How many leechers have this piece, and the least of all as urgent this peer could give."""
-        rarity, wire = self.node.engine.picker.rarity, self.wire
-        mine = rarity.availability(piece) - rarity.seeds
-        wanted = rarity.wanted
-        if wire.peer_choking:
-            return mine, mine
-        rank = rarity.rank(piece)
-        others = (
-            i for i in range(wanted.n) if wanted[i] and wire.bits[i] and rarity.rank(i) == rank
-        )
-        return mine, min((rarity.availability(i) - rarity.seeds for i in others), default=mine)

@@ -65,6 +65,8 @@ def test_a_hash_kernel_that_is_not_here_is_one_line(tmp_path: Path) -> None:
         ["download", "x", "--timeout", "soon"],
         ["download", "x", "--ratio", "-1"],
         ["download", "x", "--seed-for", "1x"],
+        ["download", "x", "--limit-down", "fast"],
+        ["seed", "x", "--limit-up", "0"],
         ["create", "no-such-folder"],
         ["create", ".", "--piece-size", "much"],
         ["info", "x", "--json", "--magnet"],

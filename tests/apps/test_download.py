@@ -131,6 +131,16 @@ def test_json_is_records_only(programs: Programs, seeded: Seeded) -> None:
     assert done.stderr == b""
 
 
+def test_a_limit_holds_and_is_shown(programs: Programs, seeded: Seeded) -> None:
+    limits = ("--limit-down", "256KiB/s", "--limit-up", "1k")
+    done = programs.run("download", "sample.torrent", "-o", "got", "--json", *limits, *LISTEN)
+    assert done.returncode == 0, done.stderr
+    *progress, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(record["download_limit"] == 256 * 1024 for record in progress)
+    assert all(record["upload_limit"] == 1024 for record in progress)
+    assert last["seconds"] >= (last["downloaded"] - 64 * 1024) / (256 * 1024)
+
+
 def test_a_finished_download_returns_at_once(programs: Programs, seeded: Seeded) -> None:
     args = ("download", "sample.torrent", "-o", "got", "--json", *LISTEN)
     assert programs.run(*args).returncode == 0

@@ -34,6 +34,8 @@ FACTS: dict[str, Any] = {
     "eta": 1.04,
     "ratio": 0.1,
     "moving": None,
+    "download_limit": None,
+    "upload_limit": None,
 }
 
 
@@ -130,6 +132,8 @@ def test_records_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> No
         "total_done": 2**20,
         "down_rate": 3 * 2**20,
         "up_rate": 512,
+        "download_limit": None,
+        "upload_limit": None,
         "downloaded": 2**20,
         "uploaded": 100,
         "wasted": 0,
@@ -155,6 +159,10 @@ def test_records_have_no_numbers_that_json_lacks(
     [
         ({}, "1.0 MiB of 4.0 MiB, down 3.0 MiB/s, eta 1.0s, 1 peer, up 512 B/s"),
         ({"eta": None, "peers": 2}, "1.0 MiB of 4.0 MiB, down 3.0 MiB/s, 2 peers, up 512 B/s"),
+        (
+            {"download_limit": 2**22, "upload_limit": 1000, "eta": None},
+            "1.0 MiB of 4.0 MiB, down 3.0 MiB/s (limit 4.0 MiB/s), 1 peer, up 512 B/s (limit 1000 B/s)",
+        ),
         ({"state": "checking"}, "1.0 MiB of 4.0 MiB"),
         ({"state": "seeding", "done": 2**22}, "4.0 MiB of 4.0 MiB, 1 peer, up 512 B/s, ratio 0.10"),
     ],

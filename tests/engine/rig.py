@@ -48,6 +48,7 @@ class Rig:
         self.aligned: list[tuple[int, int]] = []
         self.closed: list[tuple[Peer, str]] = []
         self.served: list[Peer] = []
+        self.asked: list[Peer] = []
         self.good: list[int] = []
         self.bad: list[tuple[int, list[Peer]]] = []
         self.told: list[bool] = []
@@ -85,6 +86,9 @@ class Rig:
 
     def serve(self, peer: Peer) -> None:
         self.served.append(peer)
+
+    def ask(self, peer: Peer) -> None:
+        self.asked.append(peer)
 
     def upload_only(self, only: bool) -> None:
         self.told.append(only)

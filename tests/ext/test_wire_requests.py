@@ -100,6 +100,39 @@ def test_depth_grows_a_block_at_a_time_up_to_its_ceiling(
     assert asked(wire) == [2, 3, 4, 5, 6]
 
 
+def test_no_more_is_asked_than_is_allowed(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
+    wire = unchoked(depth=4)
+    fetch(wire, length=LENGTH)
+    wire.allowance = 0
+    wire.refill()
+    assert (asked(wire), wire.hungry, wire.limited) == ([], False, True)
+    wire.allowance = 3
+    assert not wire.limited
+    wire.refill()
+    assert (asked(wire), wire.allowance, wire.limited) == ([0, 1, 2], 0, True)
+    assert wire.receive(block(0)) == _wire.LIMITED
+    assert not asked(wire)
+    wire.allowance = 99
+    wire.refill()
+    assert (asked(wire), wire.allowance, wire.limited) == ([3, 4], 97, False), "the depth holds"
+    assert wire.receive(block(1)) == 0
+
+
+def test_who_would_not_answer_waits_for_no_limit(connect: Connect, fetch: Fetch) -> None:
+    wire = connect(piece_length=LENGTH)
+    wire.allowance = 0
+    fetch(wire, length=LENGTH)
+    assert wire.receive(UNCHOKE) == _wire.UNCHOKED
+    assert not wire.limited, "not interested"
+    wire.interested(True)
+    assert wire.limited
+    wire.held = True
+    assert not wire.limited
+    wire.held = False
+    assert wire.receive(CHOKE) == _wire.CHOKED
+    assert not wire.limited
+
+
 def test_requests_leave_in_batches(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
     wire = unchoked(depth=32)
     length = 100 * BLOCK_SIZE
