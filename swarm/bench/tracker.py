@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+CLOSING = 0.1  # seconds that closing may take
 INTERVAL = 5  # seconds; a client that comes late or comes back is seen soon
 
 
@@ -51,7 +52,8 @@ class Tracker:
         self._swarms: dict[bytes, dict[Endpoint, None]] = {}
         self._news = threading.Condition()
         self._server = _Server(listener, self)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, args=[CLOSING], daemon=True).start()
 
     def close(self) -> None:
         """Stops serving and closes the socket."""
