@@ -9,7 +9,7 @@ import pytest
 
 from swarm.bench.machine import Machine
 from swarm.bench.report import Report, Sample
-from swarm.bench.round import Failure
+from swarm.bench.round import Failure, Told
 
 MACHINE = Machine(
     cpu="A CPU",
@@ -59,4 +59,4 @@ def report_of() -> Callable[..., Report]:
 @pytest.fixture(scope="session")
 def failure() -> Callable[[str, str], Failure]:
     """Makes the failure of a client, for a reason."""
-    return lambda client, reason: Failure(client, reason)
+    return lambda client, reason: Failure(client, 1, reason, Told())
