@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import swarm
@@ -23,7 +23,7 @@ def measure(
     *,
     folder: Path,
     on_event: Callable[[Progress], object] = lambda progress: None,
-) -> Iterator[Round | Failure]:
+) -> Generator[Round | Failure]:
     """Lets each client do `work` once, then each once more, `rounds` times: A B A B.
 
     All data is in a new folder in `folder`, which should be on a real disk, and is gone at the end, as

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from swarm.units import format_size
+
 from .report import QUANTITIES, Report, Spread
 
 SIZES = ("size", "piece", "message", "read", "skew", "rate limit")
@@ -48,17 +50,15 @@ def figure(value: float) -> str:
 
 
 def _value(name: str, value: float | str) -> str:
-    from swarm.units import format_size
-
-    if name in SIZES and isinstance(value, int):
+    if isinstance(value, str):
+        return value
+    if name in SIZES:
         return format_size(value).replace(".0 ", " ")
-    return (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else value
-    )
+    if name == "delay":
+        return f"{value * 1000:g} ms"
+    if name == "loss":
+        return f"{value * 100:g} %"
+    return f"{value:,}"
 
 
 def _medians(report: Report, keys: Sequence[str]) -> Iterator[list[str]]:

@@ -60,6 +60,8 @@ class Transfer:
         self._end_of: dict[Endpoint, Client] = {}
         self._came: set[Endpoint] = set()
         self._began = 0.0
+        self._before = 0
+        """Bytes that had come to the leechers' hosts when they were started: in earlier rounds."""
         self._ended: dict[Endpoint, float] = {}
         self._start_cpu: dict[Client, float] = {}
         self._weighed: dict[Client, Usage] = {}
@@ -89,6 +91,7 @@ class Transfer:
                 if leecher.done == "exit":
                     watchers.append(threading.Thread(target=self._watch, args=[leecher]))
                     watchers[-1].start()
+            self._before = self._received()
             self.told = Told(self._seeders[0].told, self._leechers[0].told)
             self._until(self._everyone.is_set, START, "start")
             self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
@@ -190,7 +193,7 @@ class Transfer:
             while not self._news.wait_for(true, TICK):
                 self._expect_all()
                 now = time.monotonic()
-                received = sum(leecher.received() for leecher in self._leechers if leecher.process)
+                received = self._received() - self._before
                 self._tell(received)
                 if received >= moved + STEP:
                     moved, moved_at = received, now
@@ -198,6 +201,9 @@ class Transfer:
                     raise Refused(self._reason(f"does not {what} within {timeout:.0f} s"))
                 if what == "finish" and now > moved_at + STALL:
                     raise Refused(self._reason(f"has had nothing for {STALL:.0f} s"))
+
+    def _received(self) -> int:
+        return sum(leecher.received() for leecher in self._leechers if leecher.process)
 
     def _expect_all(self) -> None:
         for client in (*self._leechers, *self._seeders):

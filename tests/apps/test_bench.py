@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import swarm
 
 Programs = Any
 WIRE = ("bench", "wire", "--size", "1MiB", "--rounds", "2")
@@ -102,13 +106,125 @@ def test_a_baseline_of_other_work_or_of_another_machine(programs: Programs, tmp_
         (("wire", "--fail-below", "5"), b"--baseline"),
         (("wire", "--baseline", "absent"), b"absent"),
         (("wires",), b"No such command 'wires'"),
+        (("disk", "--piece", "24KiB"), b"a multiple of 16 KiB"),
+        (("disk", "--size", "1MB", "--piece", "16KiB"), b"whole number"),
+        (("disk", "--dir", "absent"), b"absent"),
+        (("loopback", "--files", "5", "--size", "4"), b"cannot be in"),
+        (("--where", "loopback", "--delay", "5"), b"need network namespaces"),
+        (("compare", "--client", "napster"), b"no client 'napster'"),
+        (("compare", "--client", "aria2"), b"apt install aria2"),
     ],
 )
 def test_what_makes_no_sense_is_said(
     programs: Programs, args: tuple[str, ...], said: bytes
 ) -> None:
-    done = programs.run("bench", *args)
+    done = programs.run("bench", *args, PATH="/nonexistent")
     assert done.returncode == 2
     assert said in done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stdout == b""
+
+
+# ---------------------------------------------------------------- whole clients
+
+
+def test_a_tiny_transfer_on_loopback(programs: Programs, tmp_path: Path) -> None:
+    args = (
+        "--size",
+        "1MiB",
+        "--piece",
+        "64KiB",
+        "--files",
+        "3",
+        "--leechers",
+        "2",
+        "--rounds",
+        "1",
+    )
+    found = report(programs, "bench", "loopback", *args, "--where", "loopback")
+    (sample,) = found["samples"]
+    assert sample["name"] == "swarm"
+    assert sample["values"]["rate"] > 0
+    assert sample["values"]["leecher_cpu"] > 0
+    assert sample["values"]["uneven"] >= 0
+    assert found["work"]["over"] == "loopback"
+    assert (found["work"]["files"], found["work"]["leechers"]) == (3, 2)
+    assert "drive_swarm.py seed" in found["told"]["swarm"]["seeder"]
+    assert "drive_swarm.py leech" in found["told"]["swarm"]["leecher"]
+    assert not list(tmp_path.glob("swarm-bench-*"))
+
+
+def test_without_a_kind_it_is_loopback(programs: Programs) -> None:
+    done = programs.run("bench", "--size", "16KiB", "--rounds", "1", "--where", "loopback", "-v")
+    assert done.returncode == 0, done.stderr
+    assert b"seeders 1, leechers 1, over loopback; 1 round" in done.stdout
+    assert b"1: swarm" in done.stdout
+    assert b"swarm 0.1.0, leecher:\n    python -P DRIVERS/drive_swarm.py leech" in done.stdout
+
+
+def test_a_signal_shows_what_is_there_and_leaves_nothing(
+    programs: Programs, tmp_path: Path
+) -> None:
+    args = ("--size", "4MiB", "--rounds", "1000", "--where", "loopback", "--json", "found.json")
+    process = programs.start("bench", *args)
+    assert process.stderr is not None
+    while "swarm  " not in (line := process.stderr.readline()):  # a first result
+        assert line, "it has left"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert "swarm: stopped; " in err
+    assert "MiB/s" in out
+    found = json.loads((tmp_path / "found.json").read_bytes())
+    assert 1 <= len(found["samples"]) < 1000
+    assert not list(tmp_path.glob("swarm-bench-*"))
+    assert not children_in(tmp_path)
+
+
+def children_in(folder: Path) -> list[str]:
+    """Command lines of processes that were told of this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+            found += [line] if str(folder) in line else []
+    return found
+
+
+def test_disk_as_json(programs: Programs, tmp_path: Path) -> None:
+    args = ("--size", "1MiB", "--piece", "64KiB", "--piece", "1MiB", "--rounds", "1")
+    found = report(programs, "bench", "disk", *args)
+    names = {sample["name"] for sample in found["samples"]}
+    assert {
+        "64 KiB never write",
+        "64 KiB auto sync",
+        "1 MiB auto read",
+        "1 MiB never read",
+    } <= names
+    assert all(sample["values"]["cpu"] >= 0 for sample in found["samples"])
+    assert found["machine"]["file_system"] != "no disk used"
+    assert not list(tmp_path.glob("swarm-bench-*"))
+
+
+def test_clients_are_listed(programs: Programs) -> None:
+    done = programs.run("bench", "compare", "--list", PATH="/nonexistent")
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].split() == ["swarm", swarm.__version__]
+    (aria2,) = (line for line in lines if line.startswith("aria2"))
+    assert "apt install aria2" in aria2
+    done = programs.run("bench", "compare", "--list", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {"swarm", "libtorrent", "aria2"} <= {row["name"] for row in rows}
+
+
+def test_one_client_beside_another(programs: Programs, tmp_path: Path) -> None:
+    pytest.importorskip("libtorrent")
+    args = ("--size", "1MiB", "--rounds", "1", "--where", "loopback", "--client", "swarm")
+    picked = ("--client", "libtorrent", "--client", "swarm")
+    done = programs.run("bench", "compare", *args, *picked, "--plot", "both.svg")
+    assert done.returncode == 0, done.stderr
+    assert b"swarm / best other" in done.stdout
+    picture = (tmp_path / "both.svg").read_text()
+    assert ">swarm</text>" in picture
+    assert ">libtorrent</text>" in picture

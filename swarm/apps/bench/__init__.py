@@ -6,11 +6,16 @@ from importlib import import_module
 
 import click
 
-KINDS = ("hash", "wire")
+KINDS = ("loopback", "compare", "disk", "hash", "wire")
 
 
 class Kinds(click.Group):
-    """Finds a kind as the `command` of the module of its name."""
+    """Finds a kind as the `command` of the module of its name. Without one it is the first."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = [KINDS[0], *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(KINDS)
@@ -22,6 +27,10 @@ class Kinds(click.Group):
         return command
 
 
-@click.group("bench", cls=Kinds, subcommand_metavar="KIND [OPTIONS]")
+@click.group("bench", cls=Kinds, subcommand_metavar="[KIND] [OPTIONS]")
 def command() -> None:
-    """Measure how fast swarm is here."""
+    """Measure how fast swarm is here.
+
+    Without a KIND: loopback, which needs nothing but swarm. Options come after the kind;
+    `swarm bench KIND --help` shows them.
+    """

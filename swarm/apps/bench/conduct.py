@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,7 @@ import click
 
 import swarm
 from swarm.apps.exits import Exit, Quit
-from swarm.apps.output import Display, Lines, Silent, Step, display, note, result
+from swarm.apps.output import Display, Silent, Step, display, note, result
 from swarm.apps.run import die
 from swarm.bench import baseline, chart, table
 from swarm.bench.machine import Machine
@@ -25,7 +25,7 @@ from swarm.units import format_rate
 from .asked import FULL, STDOUT, Asked
 
 Steps = Callable[[Step], None]
-Job = Callable[[Steps], Iterator[Sample | Failure]]
+Job = Callable[[Steps], Generator[Sample | Failure]]
 """Measures; it may show in between where it is."""
 
 
@@ -85,12 +85,12 @@ def _measure(report: Report, job: Job, total: int, shown: Display) -> int:
     """Fills the report. Returns the signal that ended it, or 0."""
     with _signals() as caught, shown:
         try:
-            for found in job(shown.show):
-                if isinstance(found, Failure):
-                    report.failures.append(found)
-                else:
-                    report.samples.append(found)
-                if not isinstance(shown, Lines) or isinstance(found, Sample):
+            with contextlib.closing(job(shown.show)) as results:
+                for found in results:
+                    if isinstance(found, Failure):
+                        report.failures.append(found)
+                    else:
+                        report.samples.append(found)
                     shown.show(_step(report, total))
         except KeyboardInterrupt:
             return caught[0] if caught else signal.SIGINT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import click
@@ -36,7 +36,7 @@ def command(message: int, seconds: float, **options: Any) -> None:
     work = {"message": message, "seconds": seconds}
     report = begin(asked, "hash", work, rivals=hashing.rivals)
 
-    def job(show: object) -> Iterator[Sample]:
+    def job(show: object) -> Generator[Sample]:
         for _ in range(asked.rounds):
             yield from hashing.round()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import click
@@ -33,7 +33,7 @@ def command(size: int, piece: int, read: int, depth: int, **options: Any) -> Non
     work = {"size": size, "piece": piece, "read": read, "depth": depth}
     report = begin(asked, "wire", work)
 
-    def job(show: object) -> Iterator[Sample]:
+    def job(show: object) -> Generator[Sample]:
         for _ in range(asked.rounds):
             yield from wiring.round()
 
