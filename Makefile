@@ -1,10 +1,12 @@
 # make build | demo | test | crash | lint | rust | bench | clean. Everything lands in .venv and in ignored folders.
 # PYTHON names the interpreter to start from (3.11 or newer); PYTEST adds arguments for pytest; N is how
-# often `make crash` kills a download, and CRASH has more arguments for it (--help).
+# often `make crash` kills a download, and CRASH has more arguments for it (--help). SAVED is where `make bench`
+# keeps its figures.
 
 PYTHON ?= python3
 PYTEST ?=
 N ?= 1000
+SAVED ?= .benchmarks
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_ROOT_USER_ACTION := ignore
@@ -66,8 +68,11 @@ rust: .venv/ready
 	@cd rust && cargo clippy --quiet --locked --all-targets -- -D warnings
 	@cd rust && cargo test --quiet --locked
 
+# Parts, compared with the last run that is in SAVED. Whole clients: `swarm bench` and `swarm bench compare`.
 bench: build .venv/group-test
-	@$(BIN)/python bench/loopback.py
+	@$(BIN)/python -m pytest bench --benchmark-enable --benchmark-autosave --benchmark-storage=$(SAVED) \
+		$(if $(wildcard $(SAVED)/*/*.json),--benchmark-compare) --benchmark-sort=name \
+		--benchmark-columns=min,median,iqr,rounds --quiet $(PYTEST)
 
 clean:
 	rm -rf .venv build dist rust/target swarm/*.so swarm/*.so~ *.egg-info .*_cache .hypothesis .benchmarks
