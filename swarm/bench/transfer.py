@@ -113,6 +113,8 @@ class Transfer:
         work, kind, data = self._work, self._kind, self._payload.folder
         if work.pooled and not kind.pools:
             raise Refused(f"{kind.name} cannot hold several clients in one process")
+        if work.where == "loopback" and not kind.on_loopback:
+            raise Refused(f"{kind.name} takes no peers on 127.0.0.1: it needs network namespaces")
         counts = (
             [work.seeders, work.leechers] if work.pooled else [1] * (work.seeders + work.leechers)
         )
@@ -153,7 +155,9 @@ class Transfer:
         return all(tracker.seeds(end) for seeder in self._seeders for end in seeder.endpoints)
 
     def _introduces(self, asking: Endpoint, other: Endpoint) -> bool:
-        return self._work.mesh or asking not in self._end_of or other not in self._end_of
+        """Seeders have no use for each other, as trackers know."""
+        leeching = (asking in self._end_of) + (other in self._end_of)
+        return leeching == 1 or (leeching == 2 and self._work.mesh)
 
     def _note_end(self, endpoint: Endpoint, at: float) -> None:
         with self._news:

@@ -234,3 +234,17 @@ def test_the_disk_must_have_room(tmp_path: Path) -> None:
     rounds = measure(work(size=1 << 60, piece_length=1 << 28), [Swarm], 1, folder=tmp_path)
     with pytest.raises(swarm.ConfigError, match="bytes free"):
         next(rounds)
+
+
+def test_who_cannot_do_it_says_so_at_once(tmp_path: Path) -> None:
+    class Martian(Swarm):
+        name = "martian"
+        on_loopback = False
+        pools = False
+
+    (found,) = run(work(), Martian, folder=tmp_path)
+    assert isinstance(found, Failure)
+    assert "127.0.0.1" in found.reason
+    (found,) = run(work(seeders=2, pooled=True), Martian, folder=tmp_path)
+    assert isinstance(found, Failure)
+    assert "in one process" in found.reason

@@ -9,7 +9,7 @@ from .client import Client, first_line
 
 
 class Aria2(Client):
-    """aria2. It ignores peers on 127.0.0.1, hence hosts with real addresses."""
+    """aria2, seeding without a check. It takes two or three seconds until it asks for anything."""
 
     name = "aria2"
 

@@ -33,6 +33,8 @@ class Client(ABC):
     """How a leecher says that it has everything: it tells the tracker and stays, or it exits."""
     pools: ClassVar[bool] = False
     """Whether one process can be several clients."""
+    on_loopback: ClassVar[bool] = True
+    """Whether it takes peers whose address is 127.0.0.1."""
     variant: ClassVar[bool] = False
     """Another way to run a client that is listed already: only where it is asked for by name."""
 

@@ -13,6 +13,7 @@ class Transmission(Client):
     """transmission's daemon. It checks existing data before it seeds, and caps one fast peer."""
 
     name = "transmission"
+    on_loopback = False
     makes_empty_files = False  # version 3 does not, version 4 does
 
     @classmethod
