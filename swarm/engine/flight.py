@@ -8,7 +8,8 @@ unless something more urgent can be had. What is not wanted any more is given up
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
@@ -68,8 +69,8 @@ class Flight:
         """Pieces with blocks missing, by piece."""
         self.judged: dict[int, Fill] = {}
         """Pieces whose blocks are all here and whose verdict is not."""
-        self.starving: dict[int, Peer] = {}
-        """Peers that would take a piece if there was a slot, by key."""
+        self.starving: OrderedDict[int, Peer] = OrderedDict()
+        """Peers that would take a piece if there was a slot, by key, the longest waiting first."""
         self._orphans: dict[int, Fill] = {}
         self._shared: dict[int, Fill] = {}
         self._buffers = buffers
@@ -98,6 +99,21 @@ class Flight:
             # Only who was chosen to help asks again: not the late ones for what the helper was asked.
             fill.endgame = False
             if wire.outstanding == before:
+                return
+
+    def eager(self, peer: Peer) -> bool:
+        """Whether a hungry peer is to be fed now: while there is no slot, only who has nothing to do at all."""
+        return peer.key not in self.starving or not peer.wire.outstanding
+
+    def feed_starving(self) -> None:
+        """A slot may have come free: who has waited longest gets it, then the next, until there is none."""
+        while self.starving:
+            key, peer = self.starving.popitem(last=False)
+            before = peer.wire.outstanding
+            self.feed(peer)
+            if key in self.starving:
+                if peer.wire.outstanding == before:
+                    self.starving.move_to_end(key, last=False)
                 return
 
     def _next(self, peer: Peer) -> Fill | None:
@@ -171,7 +187,6 @@ class Flight:
         if not offered.offers(self.picker.rarity.wanted):
             return None
         if not peer.proven and self._alone(peer) >= max(MOST_UNPROVEN - peer.strikes, 1):
-            self.starving[peer.key] = peer
             return None
         slot = self._buffers.checkout(self._part_size) or self._reclaim()
         if slot is None:
@@ -383,12 +398,6 @@ class Flight:
         if fill is None:
             return
         self._give_up(fill)
-
-    def starved(self) -> Iterator[Peer]:
-        """Peers to be fed again now that a slot may be free."""
-        peers = list(self.starving.values())
-        self.starving.clear()
-        return iter(peers)
 
 
 def _attached(fill: Fill) -> int:

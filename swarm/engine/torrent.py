@@ -236,7 +236,8 @@ class Torrent:
                 self._choker.hurry(now)
         if events & _wire.REQUESTS:
             self._host.serve(peer)
-        self._feed(peer)
+        if not wire.hungry or self._flight.eager(peer):
+            self._feed(peer)
 
     def set_upload_only(self, peer: Peer, upload_only: bool) -> None:
         """The peer said that it downloads nothing, or that it does so again (BEP 21)."""
@@ -246,8 +247,7 @@ class Torrent:
 
     def on_written(self, now: float) -> None:
         """A slot may have come free."""
-        for peer in self._flight.starved():
-            self._feed(peer)
+        self._flight.feed_starving()
 
     def on_verdict(self, piece: int, good: bool, now: float) -> None:
         """A piece was hashed, and written where it was right."""
@@ -261,7 +261,10 @@ class Torrent:
                 self._on_finished()
         else:
             self._on_bad(piece, keys)
-        self.on_written(now)
+        self._flight.feed_starving()
+        for key in keys or ():  # strangers wait for what becomes of their first pieces
+            if (peer := self.peers.get(key)) is not None:
+                self._feed(peer)
 
     def on_storage_error(self, piece: int) -> None:
         """The disk failed while it took this piece."""
@@ -355,8 +358,11 @@ class Torrent:
 
     def _feed_idle(self) -> None:
         # Who keeps us waiting comes last, or what was taken from it would be its own again.
-        for peer in sorted(self.peers.values(), key=lambda peer: peer.snubbed):
+        starving = self._flight.starving
+        peers = [peer for peer in self.peers.values() if peer.key not in starving]
+        for peer in sorted(peers, key=lambda peer: peer.snubbed):
             self._feed(peer)
+        self._flight.feed_starving()
 
     def _feed(self, peer: Peer) -> None:
         if peer.wire.hungry:

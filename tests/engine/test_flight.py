@@ -109,8 +109,7 @@ class Desk:
     def written(self) -> None:
         """The store is through with all parts, and feeds go on."""
         self.slots.clear()
-        for peer in self.flight.starved():
-            self.flight.feed(peer)
+        self.flight.feed_starving()
 
 
 # ---------------------------------------------------------------- who gets what
@@ -165,7 +164,7 @@ def test_pw23_who_has_not_shown_a_right_piece_gets_no_third() -> None:
     desk = Desk(8, 4 * BLOCK_SIZE)
     peer = desk.peer()
     assert len(desk.feed(peer, 10)) == 2
-    assert peer.key in desk.flight.starving, "asked again when there is a verdict"
+    assert not desk.flight.starving, "it waits for a verdict, and not for a slot"
     struck = desk.peer()
     struck.strikes = 1
     assert len(desk.feed(struck, 10)) == 1
@@ -467,6 +466,22 @@ def test_the_starved_go_on_when_a_slot_is_free() -> None:
     desk.written()
     assert second.wire.outstanding == 4
     assert desk.pool.peak == piece
+
+
+def test_a_free_slot_goes_to_who_has_waited_longest() -> None:
+    piece = 16 * BLOCK_SIZE
+    desk = Desk(64, piece, memory=piece)
+    peers = [desk.peer(has=[n, n + 8, n + 16]) for n in range(8)]
+    turns = []
+    for peer in peers:
+        desk.feed(peer, 16)
+    for _ in range(16):
+        [busy] = [peer for peer in peers if peer.wire.outstanding]
+        turns.append(busy.key)
+        desk.send(busy, desk.asked(busy))
+        desk.feed(busy, 16)
+        desk.written()
+    assert turns[:8] == turns[8:] == [peer.key for peer in peers]
 
 
 def test_memory_comes_from_what_nobody_goes_on_with() -> None:
