@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 CHILDREN_CPU = slice(13, 15)
 """User and system ticks of the children that were waited for, in what proc(5) tells of a process."""
 
@@ -108,10 +110,15 @@ class Process:
                     return int(line.split()[1])
         return 0
 
-    def stop(self, timeout: float = 15.0) -> int:
-        """Asks it to leave (SIGTERM), kills what is left after `timeout` seconds; its exit code."""
+    def terminate(self) -> None:
+        """Asks it to leave (SIGTERM), if it is still there."""
         if self.exit_code is None:
             self._popen.terminate()
+
+    def stop(self, timeout: float = 15.0) -> int:
+        """Asks it to leave, kills what is left after `timeout` seconds; its exit code."""
+        if self.exit_code is None:
+            self.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(timeout)
         return self.kill()
@@ -130,8 +137,10 @@ class Process:
         return self._popen.wait(timeout)
 
     def tail(self, size: int = 3000) -> str:
-        """The end of what it printed."""
-        return self.log.read_bytes()[-size:].decode(errors="replace")
+        """The end of what it printed, without what would move the cursor or colour a terminal."""
+        with open(self.log, "rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - size))
+            return CONTROL.sub("", log.read().decode(errors="replace"))
 
     def _tree(self) -> list[int]:
         """Itself, its group, and all that descend from either."""

@@ -83,11 +83,11 @@ class Transfer:
             self._payload.refresh()
             self._enter("seeding")
             for seeder in self._seeders:
-                seeder.seed(self._payload.torrent)
+                self._start(seeder.seed)
             self._until(lambda: self._seeding(tracker), START + self._work.size / CHECK, "seed")
             self._enter("leeching")
             for leecher in self._leechers:
-                leecher.leech(self._payload.torrent)
+                self._start(leecher.leech)
                 if leecher.done == "exit":
                     watchers.append(threading.Thread(target=self._watch, args=[leecher]))
                     watchers[-1].start()
@@ -96,7 +96,10 @@ class Transfer:
             self._until(self._everyone.is_set, START, "start")
             self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
             self._enter("comparing")
-            for client in (*self._leechers, *self._seeders):
+            everyone = (*self._leechers, *self._seeders)
+            for client in everyone:
+                client.running.terminate()
+            for client in everyone:
                 client.stop()
             self._compare()
             return self._result()
@@ -188,6 +191,12 @@ class Transfer:
         self._on_event(
             Progress(self._kind.name, self._number, self._phase, received, total, seconds)
         )
+
+    def _start(self, start: Callable[[Path], Client]) -> None:
+        try:
+            start(self._payload.torrent)
+        except OSError as error:
+            raise Refused(f"{self._kind.name} cannot be started: {error}") from error
 
     def _until(self, true: Callable[[], bool], timeout: float, what: str) -> None:
         """Looks a few times a second whether it is true, whether someone has left, or has stalled."""

@@ -107,3 +107,11 @@ def test_stop_ends_the_stubborn(started: list[Process], tmp_path: Path) -> None:
     process = start(started, tmp_path, stay)
     until_ready(process)
     assert process.stop(timeout=0.1) == -9
+
+
+def test_what_it_printed_is_safe_to_show(started: list[Process], tmp_path: Path) -> None:
+    code = r"print('\x1b[2J\x1b[31mred\x1b[0m \x07 bell\ttab', 'x' * 50, 'ready', flush=True)"
+    process = start(started, tmp_path, code)
+    assert process.wait_exit() == 0
+    assert process.tail() == f"red  bell\ttab {'x' * 50} ready\n"
+    assert process.tail(10) == "xxx ready\n"

@@ -119,7 +119,8 @@ class Client(ABC):
         for path, name in names.items():
             self.told = self.told.replace(str(path), name)
         self.told = self.told.replace(sys.executable, "python")
-        env = {"HOME": str(self.folder), "PYTHONUNBUFFERED": "1", **self.environment()}
+        env = {"HOME": str(self.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+        env |= self.environment()
         inside = self.host.command(*command)
         self.process = Process(inside, self.folder / "log", cwd=self.folder, env=env)
         return self
