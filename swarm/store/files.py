@@ -25,10 +25,34 @@ class FileNow(NamedTuple):
 
 def look(path: Path) -> FileNow | None:
     """A file as it is, nothing read; None where there is no regular file."""
+    found = _look(str(path))
+    return None if found is None else described(found)
+
+
+def described(found: os.stat_result) -> FileNow:
+    """What counts of that."""
+    return FileNow(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+class Looks:
+    """Looks at many files, one by one. None is looked for in a folder that was not there."""
+
+    def __init__(self) -> None:
+        self._folders: dict[tuple[Path, tuple[str, ...]], str | None] = {}
+
+    def at(self, root: Path, folders: tuple[str, ...], name: str) -> os.stat_result | None:
+        """A regular file below a folder, if there is one."""
+        key = root, folders
+        if key not in self._folders:
+            path = os.path.join(root, *folders, "")
+            self._folders[key] = path if os.path.isdir(path) else None
+        folder = self._folders[key]
+        return None if folder is None else _look(folder + name)
+
+
+def _look(path: str) -> os.stat_result | None:
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return FileNow(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+    return found if stat.S_ISREG(found.st_mode) else None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from swarm.errors import StorageError
 from swarm.proto.metainfo_files import File
 
-from .files import FileNow, look
+from .files import FileNow, Looks, described, look
 from .names import Where, part_name, part_suffix
 
 Home = tuple[Path, tuple[str, ...], str | None]
@@ -164,7 +164,7 @@ class Places:
     # ------------------------------------------------------------ what is there
 
     def survey(self, spots: bytes = b"") -> Survey:
-        """One or two `lstat` a file: for torrents of many files, call it on a thread.
+        """One or two `lstat` a file whose folder is there: for torrents of many files, call it on a thread.
 
         `spots` is where a storage that is open has them (see `_native`).
         """
@@ -172,11 +172,12 @@ class Places:
         parts, aside, behind, left = [], set(), [], []
         apart = self._look_aside()
         before = self._homes(self.before) if self.before else None
+        looks = Looks()
         for file, home in enumerate(self.homes):
             spot = spots[file] if spots else _UNKNOWN
-            now, is_part = _find(home, spot)
+            now, is_part = _find(looks, home, spot)
             if before is not None and before[file] != home:
-                old, was_part = _find(before[file], spot)
+                old, was_part = _find(looks, before[file], spot)
                 if now is None and old is not None:
                     now, is_part = old, was_part
                     behind.append(file)
@@ -233,10 +234,13 @@ def part(home: Home) -> Path | None:
     return root.joinpath(*path[:-1], name) if name else None
 
 
-def _find(home: Home, spot: int) -> tuple[FileNow | None, bool]:
+def _find(looks: Looks, home: Home, spot: int) -> tuple[FileNow | None, bool]:
     """The file as it is, and whether that is under its part name."""
-    now = look(final(home)) if home[1] and spot not in (_PART, _ASIDE) else None
-    if now is None and spot not in (_FINAL, _ASIDE) and (name := part(home)):
-        now = look(name)
-        return now, now is not None
-    return now, False
+    root, path, part = home
+    if not path or spot == _ASIDE:
+        return None, False
+    if spot != _PART and (now := looks.at(root, path[:-1], path[-1])):
+        return described(now), False
+    if spot != _FINAL and part and (now := looks.at(root, path[:-1], part)):
+        return described(now), True
+    return None, False

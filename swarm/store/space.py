@@ -12,21 +12,23 @@ from swarm.errors import DiskFull, StorageError
 from swarm.proto.metainfo_files import File
 from swarm.units import format_size
 
-from .places import Places
+from .files import Looks
+from .places import Home, Places
 
 
 def require(files: Sequence[File], places: Places, missing: Mapping[int, int]) -> None:
-    """Raises `DiskFull` if the bytes that files (by index) are missing do not fit. Up to three `lstat` a file.
+    """Raises `DiskFull` if the bytes that files (by index) are missing do not fit. Up to two `lstat` a file.
 
     What a file has been given on the disk already, written or reserved, needs no more space. Raises
     another `StorageError` if they could not be written at all, which is better said now than when the
     first piece comes.
     """
-    now = {file: places.now(file) for file in missing}
-    for path in {path.parent: path for path in now.values()}.values():
-        _require_writable(path)
+    homes = places.homes
+    for file in {homes[file][:1] + homes[file][1][:-1]: file for file in missing}.values():
+        _require_writable(places.now(file))
+    looks = Looks()
     needed = sum(
-        min(lacking, _unallocated(now[file], files[file].length))
+        min(lacking, _unallocated(looks, homes[file], files[file].length))
         for file, lacking in missing.items()
     )
     free = _free(places.dest)
@@ -58,12 +60,13 @@ def _require_writable(path: Path) -> None:
     raise StorageError.of(reason, str(path), 0, "write")
 
 
-def _unallocated(path: Path, length: int) -> int:
-    try:
-        blocks: int = getattr(os.lstat(path), "st_blocks", 0)
-    except OSError:
-        return length
-    return max(length - blocks * 512, 0)
+def _unallocated(looks: Looks, home: Home, length: int) -> int:
+    root, path, part = home
+    for name in (*path[-1:], part):
+        if name and (found := looks.at(root, path[:-1], name)):
+            blocks: int = getattr(found, "st_blocks", 0)
+            return max(length - blocks * 512, 0)
+    return length
 
 
 def _free(folder: Path) -> int | None:
