@@ -72,9 +72,10 @@ class Demo:
         return process
 
     def environ(self, command: str) -> dict[str, str]:
-        """Keeps the user's own resume data out of it; finds `swarm` where it is not installed."""
+        """Keeps the user's own resume data and the DHT of the world out of it, and finds `swarm`."""
         path = os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH"))))
-        return {"SWARM_STATE_DIR": str(self.folder / "state" / command), "PYTHONPATH": path}
+        state = str(self.folder / "state" / command)
+        return {"SWARM_STATE_DIR": state, "PYTHONPATH": path, "SWARM_NO_DHT": "1"}
 
     def run(self, *args: str) -> Usage:
         """Runs one command to its end. Raises `SystemExit` when it fails."""

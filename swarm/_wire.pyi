@@ -22,6 +22,7 @@ EXTENDED: Final[int]
 REJECTED: Final[int]
 ALLOWED: Final[int]
 LIMITED: Final[int]
+PORT: Final[int]
 UNLIMITED: Final[int]
 
 class Wire:
@@ -40,6 +41,7 @@ class Wire:
     uploaded: Final[int]
     blocks: Final[int]
     noise: Final[int]
+    dht_port: Final[int]
     depth: int
     ceiling: int
     batch: int
@@ -91,4 +93,5 @@ class Wire:
     def send_bitfield(self) -> None: ...
     def send_allowed_fast(self, pieces: list[int]) -> None: ...
     def send_extended(self, kind: int, payload: bytes) -> None: ...
+    def send_port(self, port: int) -> None: ...
     def keepalive(self) -> None: ...

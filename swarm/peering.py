@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from swarm._wire import EXTENDED, Wire
+from swarm._wire import EXTENDED, PORT, Wire
 from swarm.engine.candidates import Addr, normalise
 from swarm.engine.peer import Peer
 from swarm.errors import ConfigError, ProtocolError
@@ -44,7 +44,9 @@ class Peering:
         self.runner = runner
         self.session = runner.session
         self.dialling = 0
-        self._opening = Handshake(runner.infohash, runner.session.peer_id)
+        self._finding = runner.session.finding if runner.session.finding.serves(runner) else None
+        dht = self._finding is not None
+        self._opening = Handshake(runner.infohash, runner.session.peer_id, dht=dht)
 
     @property
     def infohash(self) -> bytes:
@@ -118,6 +120,8 @@ class Peering:
         connection.limited = self.runner.up.lowest is not None
         engine.join(peer, _now())
         self._introduce(peer)
+        if theirs.dht and self._finding is not None and (port := self._finding.port) is not None:
+            peer.wire.send_port(port)
         session.bus.publish(PeerJoined(self.runner.handle, PeerAddr(*peer.addr), peer.outgoing))
 
     def _introduce(self, peer: Peer) -> None:
@@ -159,6 +163,8 @@ class Peering:
             for kind, payload in messages:
                 if kind == HANDSHAKE and not connection.closed:
                     self._on_extended(peer, ExtendedHandshake.parse(payload))
+        if events & PORT and self._finding is not None:
+            self._finding.met((peer.addr[0], peer.wire.dht_port))
         if not connection.closed:
             engine.on_wire(peer, events, _now())
         self.runner.arm()

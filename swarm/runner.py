@@ -151,6 +151,7 @@ class Runner:
         self._set_state("seeding" if self.selecting.finished else "downloading")
         self.engine.candidates.add(self._peers_given, "user", now)
         self.engine.start(now)
+        self.session.finding.add(self)
         self.spawn(self.storing.claim_regularly())
         if self.storing.moving.under_way:
             self.spawn(self.storing.moving.go_on())
@@ -183,6 +184,7 @@ class Runner:
         return self._turns.take(self._close)
 
     def _stop_engine(self) -> None:
+        self.session.finding.remove(self)
         if self.engine is not None and self.engine.running:
             self.engine.stop(asyncio.get_running_loop().time())
         if self._timer is not None:

@@ -26,6 +26,7 @@ from .errors import (
     SessionClosed,
 )
 from .events import E, EventBus, EventStream, Overflow, PeerAddr
+from .finding import Finding
 from .limiting import Limiting, request, send
 from .matching import What, by_index, only
 from .metainfo import Metainfo
@@ -76,6 +77,7 @@ class Session:
         self.dirty: list[Wire] = []
         self.connections: dict[int, Connection] = {}
         self.dialling = 0
+        self.finding = Finding(self)
         self.down = Limiting(self.settings.download_limit, request, self.settle)
         self.up = Limiting(self.settings.upload_limit, send, self.settle)
         self.disk: Disk
@@ -187,6 +189,7 @@ class Session:
             stops |= runner.announcing.farewells
         await self._wait(stops, timeout)
         left = {task for runner in runners for task in runner.abandon()}
+        await self._wait({loop.create_task(self.finding.aclose())}, deadline - loop.time())
         await self.trackers.aclose()
         await self._wait(left, 0.0)
         self.bus.close()

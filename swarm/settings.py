@@ -15,6 +15,25 @@ Direct = Literal["auto", "always", "never"]
 Allocation = Literal["none", "sparse", "full"]
 """How much of the disk a file is given before it is written."""
 
+DHT_BOOTSTRAP = (
+    "dht.libtorrent.org:25401",
+    "router.bittorrent.com:6881",
+    "dht.transmissionbt.com:6881",
+    "router.utorrent.com:6881",
+)
+"""Where everybody's nodes begin, who know no others yet."""
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Reads "HOST:PORT", an IPv6 address in brackets. Raises `ConfigError`."""
+    host, colon, port = text.rpartition(":")
+    number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else 0
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not colon or not host or not 0 < number < 65536 or (":" in host) != bracketed:
+        raise ConfigError(f"not HOST:PORT: {text!r}")
+    return host, number
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -72,10 +91,20 @@ class Settings:
     """The longest that leaving a session may take."""
     resume_interval: float = 10.0
     """How often progress is made durable and claimed in the resume file."""
+    dht: bool = True
+    """Find peers of public torrents in the DHT (BEP 5). The environment's SWARM_NO_DHT turns it off, too."""
+    dht_bootstrap: tuple[str, ...] = DHT_BOOTSTRAP
+    """"HOST:PORT" of nodes to ask as long as hardly any are known, IPv6 addresses in brackets."""
+    dht_read_only: bool = False
+    """Ask the DHT and answer nobody, as behind a firewall or on a metered line (BEP 43)."""
     part_names: bool = True
     """A file is called NAME.part until it is complete."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.dht_bootstrap, str):
+            raise ConfigError(f"a list of hosts is needed, as [{self.dht_bootstrap!r}]")
+        for host in self.dht_bootstrap:
+            host_and_port(host)
         check_limit(self.download_limit, self.upload_limit)
         for field in fields(self):
             value = getattr(self, field.name)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # between tests. Last in the path: they hide nothing.
 sys.path.append(str(Path(__file__).parent))
 
+# No test reaches for the DHT of the world, nor does a process that one starts: a test of ours asks for `dht`.
+os.environ["SWARM_NO_DHT"] = "1"
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -62,6 +65,23 @@ def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody had a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def dht(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions have a DHT, in which nobody is looked for beyond this machine."""
+    from swarm.net import dht
+    from swarm.proto.tracker import is_local, packed_of
+
+    find = dht.find
+
+    async def find_here(host: str, port: int) -> list[tuple[str, int]]:
+        assert packed_of(host.encode()), f"a test looked for {host}"
+        assert is_local(host), f"a test looked for {host}"
+        return await find(host, port)
+
+    monkeypatch.delenv("SWARM_NO_DHT")
+    monkeypatch.setattr(dht, "find", find_here)
 
 
 @pytest.fixture(scope="session")

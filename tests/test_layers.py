@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "swarm"
 
 LEAVES = {"swarm.errors", "swarm.settings", "swarm.units"}
 CODECS = {"swarm._bencode", "swarm._bits", "swarm._fill", "swarm._wire"}
-SESSION_NAMES = """announcing blocking checking claims events finishing limiting make matching metainfo moving
-    peering report runner selecting session storing torrent tracker tree turns"""
+SESSION_NAMES = """announcing blocking checking claims events finding finishing limiting make matching
+    metainfo moving peering report runner selecting session storing torrent tracker tree
+    turns"""
 SESSION = {f"swarm.{name}" for name in SESSION_NAMES.split()}
 # What a module of each layer may import of swarm, by prefix.
 INSIDE = {

@@ -10,7 +10,7 @@ All objects of one swarm belong to one thread, the event loop's.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
@@ -42,6 +42,7 @@ EXTENDED = 256
 REJECTED = 512
 ALLOWED = 1024
 LIMITED = 2048
+PORT = 4096
 
 UNLIMITED = 1 << 62
 """The `allowance` of a wire that no limit holds back."""
@@ -86,6 +87,7 @@ cdef enum:                   # twins of the flags above, for C
     F_REJECTED = 512
     F_ALLOWED = 1024
     F_LIMITED = 2048
+    F_PORT = 4096
 
 
 cdef struct Asked:           # one request of ours; `fill` is borrowed: Wire.fills keeps it alive
@@ -131,6 +133,7 @@ cdef class Wire:
     cdef readonly uint64_t downloaded, uploaded, wasted, received
     cdef readonly uint64_t blocks
     cdef readonly uint32_t noise
+    cdef readonly uint16_t dht_port
     """Messages since `take_noise` that moved nothing forward."""
     # The request pipeline.
     cdef public uint32_t depth
@@ -406,6 +409,8 @@ cdef class Wire:
             self.events |= F_EXTENDED
         elif kind == M_PORT:
             self.noise += 1
+            self.dht_port = (p[5] << 8) | p[6]
+            self.events |= F_PORT
         elif kind in (M_HAVE_ALL, M_HAVE_NONE, M_SUGGEST, M_REJECT, M_ALLOWED_FAST):
             self.c_fast_message(kind, p)
         else:
@@ -1028,6 +1033,14 @@ cdef class Wire:
         p[4] = M_EXTENDED
         p[5] = kind
         memcpy(p + 6, PyBytes_AS_STRING(payload), size)
+
+    def send_port(self, uint16_t port):
+        """Where our node of the DHT is, beside this connection's address (BEP 5)."""
+        cdef uint8_t* p = self.c_put(7)
+        store32(p, 3)
+        p[4] = M_PORT
+        p[5] = port >> 8
+        p[6] = port & 255
 
     def keepalive(self):
         """An empty message, so that the peer does not think we are gone."""

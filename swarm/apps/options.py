@@ -52,6 +52,15 @@ def peer_address(text: str) -> Address:
     return address
 
 
+def node_host(text: str) -> str:
+    """Reads `HOST:PORT`, by name or address."""
+    try:
+        swarm.Settings(dht_bootstrap=(text,))
+    except swarm.ConfigError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
 def quantity(read: Callable[[str], N]) -> Callable[[str], N]:
     """An option's type from one of the readers in `swarm.units`."""
 
@@ -109,7 +118,19 @@ _SWARMING = (
     click.option(
         "--limit-up", type=rate_limit, metavar="RATE", help="Upload this fast at most, as 500k."
     ),
-    click.option("--no-dht", is_flag=True, help="Accepted; has no effect yet (there is no DHT)."),
+    click.option(
+        "--no-dht",
+        is_flag=True,
+        envvar="SWARM_NO_DHT",
+        help="Ask trackers and the peers given, not the DHT.",
+    ),
+    click.option(
+        "--dht-bootstrap",
+        type=node_host,
+        metavar="HOST:PORT",
+        multiple=True,
+        help="A DHT node to begin with, instead of the public ones (repeatable).",
+    ),
     click.option(
         "--no-lsd", is_flag=True, help="Accepted; has no effect yet (no local discovery)."
     ),
@@ -212,6 +233,7 @@ class Swarming:
     limit_down: int | None
     limit_up: int | None
     no_dht: bool
+    dht_bootstrap: tuple[str, ...]
     no_lsd: bool
     state_dir: str | None
     quiet: bool
@@ -222,6 +244,9 @@ class Swarming:
 
         `turned` are settings.
         """
+        turned["dht"] = not self.no_dht
+        if self.dht_bootstrap:
+            turned["dht_bootstrap"] = self.dht_bootstrap
         turned |= {"download_limit": self.limit_down, "upload_limit": self.limit_up}
         given: dict[str, Any] = {"settings": swarm.Settings(**turned)}
         if self.listen is not None:

@@ -399,13 +399,15 @@ class Torrent:
             return []
         return self.candidates.take(now, room)
 
+    @property
+    def needs_peers(self) -> bool:
+        """Whether it downloads, and hardly knows from whom."""
+        known = len(self.peers) + len(self.candidates)
+        return self.running and not self.finished and known < FEW_PEERS
+
     def announces(self, now: float) -> list[Announce]:
         """Trackers to ask now: more often, as far as they let us, while there is hardly anybody."""
-        if (
-            self.running
-            and not self.finished
-            and len(self.peers) + len(self.candidates) < FEW_PEERS
-        ):
+        if self.needs_peers:
             self.announcer.more_peers(now)
         self.announcer.partial = self.finished and not self.complete
         return self.announcer.poll(now)

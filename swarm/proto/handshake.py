@@ -14,12 +14,13 @@ PEER_ID_PREFIX = b"-SW0100-"
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """One handshake. `fast` is BEP 6, `extended` is BEP 10."""
+    """One handshake. `fast` is BEP 6, `extended` is BEP 10, `dht` is BEP 5."""
 
     infohash: bytes
     peer_id: bytes
     fast: bool = True
     extended: bool = True
+    dht: bool = False
 
     def __bytes__(self) -> bytes:
         reserved = bytearray(8)
@@ -27,6 +28,8 @@ class Handshake:
             reserved[5] |= 0x10
         if self.fast:
             reserved[7] |= 0x04
+        if self.dht:
+            reserved[7] |= 0x01
         return b"".join((HEAD, bytes(reserved), self.infohash, self.peer_id))
 
     @classmethod
@@ -39,6 +42,7 @@ class Handshake:
             peer_id=data[48:68],
             fast=bool(data[27] & 0x04),
             extended=bool(data[25] & 0x10),
+            dht=bool(data[27] & 0x01),
         )
 
 

@@ -29,7 +29,9 @@ def say(**facts: Any) -> None:
 async def download(
     torrent: str, dest: str, state: str, port: int, settings: dict[str, Any]
 ) -> None:
-    session = Session(listen="127.0.0.1:0", state_dir=state, settings=Settings(**settings))
+    session = Session(
+        listen="127.0.0.1:0", state_dir=state, settings=Settings(dht=False, **settings)
+    )
     async with session:
         begun = time.monotonic()
         added = await session.add(torrent, dest=dest, peers=[("127.0.0.1", port)])

@@ -14,7 +14,8 @@ import swarm
 
 
 async def main(state: str, folder: str, *torrents: str) -> None:
-    async with swarm.Session(listen="127.0.0.1:0", state_dir=state) as session:
+    settings = swarm.Settings(dht=False)
+    async with swarm.Session(listen="127.0.0.1:0", state_dir=state, settings=settings) as session:
         seeding = [await session.add(path, dest=folder, verify=False) for path in torrents]
         for torrent in seeding:
             await torrent.wait_done()
