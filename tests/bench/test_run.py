@@ -128,6 +128,7 @@ def test_figures_of_a_round(where: Where, tmp_path: Path) -> None:
         assert 0 < side.start_cpu <= side.cpu
         assert side.peak_rss > 10 * MIB
     assert "drive_swarm.py leech TORRENT" in done.told.leecher
+    assert '{"dht": false}' in done.told.leecher
     assert str(tmp_path) not in done.told.seeder + done.told.leecher
 
 

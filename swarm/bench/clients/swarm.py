@@ -30,7 +30,7 @@ class Swarm(Client):
 
     def command(self, role: str, torrent: Path) -> list[str]:
         driver = [sys.executable, "-P", str(DRIVERS / "drive_swarm.py")]
-        state, settings = str(self.folder / "state"), json.dumps(self.settings)
+        state, settings = str(self.folder / "state"), json.dumps({"dht": False} | self.settings)
         where = [f"{self.host.address}:{port}={data}" for port, data in self.places]
         return [*driver, role, str(torrent), state, self.loop, settings, *where]
 

@@ -27,7 +27,7 @@ async def main(role: str, torrent: str, state: str, settings: str, *where: str) 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    chosen = swarm.Settings(**{"dht": False} | json.loads(settings))
+    chosen = swarm.Settings(**json.loads(settings))
     verify = False if role == "seed" else None
     async with AsyncExitStack() as sessions:
         torrents: list[swarm.Torrent] = []
