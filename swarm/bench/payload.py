@@ -25,7 +25,7 @@ class Payload:
     """Their paths below the folder that `root` is in."""
 
     @classmethod
-    def make(cls, work: Work, folder: Path, tracker: str) -> Payload:
+    def make(cls, work: Work, folder: Path, *trackers: str) -> Payload:
         """Writes random bytes and a v1 torrent of them into `folder`; the same for the same seed."""
         root = folder / "source" / "payload"
         names = ["payload"]
@@ -41,7 +41,7 @@ class Payload:
             with open(path, "wb") as sink:
                 for rest in range(length, 0, -MIB):
                     sink.write(rng.randbytes(min(rest, MIB)))
-        made = swarm.Metainfo.create(root, trackers=[tracker], piece_length=work.piece_length)
+        made = swarm.Metainfo.create(root, trackers=trackers, piece_length=work.piece_length)
         torrent = folder / "payload.torrent"
         torrent.write_bytes(asyncio.run(made).to_bytes())
         return cls(root, torrent, tuple(Path(name) for name in names))

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-KINDS = ("loopback", "compare", "disk", "hash", "wire")
+KINDS = ("loopback", "compare", "net", "disk", "hash", "wire")
 
 
 class Kinds(click.Group):

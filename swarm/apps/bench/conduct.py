@@ -83,7 +83,7 @@ def _display(asked: Asked) -> Display:
 
 def _measure(report: Report, job: Job, total: int, shown: Display) -> int:
     """Fills the report. Returns the signal that ended it, or 0."""
-    with _signals() as caught, shown:
+    with signals() as caught, shown:
         try:
             with contextlib.closing(job(shown.show)) as results:
                 for found in results:
@@ -154,7 +154,7 @@ def _earlier(report: Report, path: Path, *, warn: bool = False) -> Report:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
+def signals() -> Iterator[list[int]]:
     """Meanwhile the first signal that asks us to leave is a KeyboardInterrupt, and a second one kills."""
     caught: list[int] = []
     names = ("SIGINT", "SIGTERM", "SIGHUP")
