@@ -74,8 +74,8 @@ class Settings:
     """Peers unchoked at once, one of them optimistically (BEP 3)."""
     request_queue: int = 2000
     """`reqq`: requests we accept from one peer (BEP 10), and the most we send to one."""
-    queue_time: float = 2.0
-    """Seconds of a peer's rate that are kept requested ahead."""
+    queue_time: float = 0.5
+    """Seconds of a peer's rate that are kept requested ahead, beyond what its round trip takes."""
     connect_timeout: float = 10.0
     handshake_timeout: float = 10.0
     """From the connection to the end of the handshake, whatever trickles in."""

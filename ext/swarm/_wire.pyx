@@ -3,7 +3,7 @@
 A `Wire` is one connection after its handshake. `receive` walks the frames of one socket read in place,
 copies each block's payload once into the slot of its `Fill`, refills the request pipeline, and says with
 flags what Python should look at. Nothing here allocates, locks or calls Python per block. There is no
-clock and no socket: whoever owns the connection writes what `take_output` returns.
+socket and no clock: whoever owns the connection says what time it is and writes what `take_output` returns.
 
 All objects of one swarm belong to one thread, the event loop's.
 """
@@ -50,11 +50,14 @@ UNLIMITED = 1 << 62
 cdef enum:
     MAX_HOLDERS = 3          # end game asks at most this many peers for one block
     KEEP_DEPTH = 32          # requests a fresh connection may have outstanding
+    LEAST_DEPTH = 4          # and any, whatever it keeps us waiting
     BITFIELD_NOISE = 100     # what a bitfield costs that is not the first
     FRESH_BATCH = 16         # blocks read at once for a peer whose speed is not known
     MOST_BATCH = 64          # and for the fastest: 1 MiB
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
+
+cdef double LONGEST_TRIP = 1.0  # no peer is further away than this many seconds: the rest is a queue
 
 cdef enum:                   # message ids
     M_CHOKE = 0
@@ -93,6 +96,7 @@ cdef enum:                   # twins of the flags above, for C
 cdef struct Asked:           # one request of ours; `fill` is borrowed: Wire.fills keeps it alive
     void* fill
     uint32_t block
+    uint32_t at              # milliseconds
 
 cdef struct Wanted:          # one request of the peer's
     uint32_t piece
@@ -137,10 +141,18 @@ cdef class Wire:
     """Messages since `take_noise` that moved nothing forward."""
     # The request pipeline.
     cdef public uint32_t depth
-    """Requests to keep outstanding; grows by one per block up to `ceiling`."""
+    """Requests to keep outstanding: one more with each block that came in time, up to `ceiling`, and one less
+    with every second block that was waited for longer than two round trips and `head_room`."""
     cdef public uint32_t ceiling
     cdef public uint64_t allowance
     """Blocks that may be requested before a limit lets more through."""
+    cdef public double head_room
+    """Seconds that a request may lie in the peer's queue."""
+    cdef readonly double busy
+    """Seconds in which the peer owed us blocks."""
+    cdef readonly double round_trip
+    """The fewest seconds from a request to the first byte of its block; 0.0 before there was one. It may grow by
+    half whenever a request was answered that nothing else was to come before, up to `LONGEST_TRIP`."""
     cdef public bint held
     """No requests for now (the peer rejects them)."""
     cdef public bint choke_settled
@@ -153,6 +165,9 @@ cdef class Wire:
     cdef Rarity rarity
     cdef list dirty
     cdef uint32_t pieces, piece_length, last_length, request_queue
+    cdef double now
+    cdef uint32_t ms
+    cdef bint timing, late, eased
     cdef bint is_dirty, saw_bitfield, saw_have
     cdef uint32_t unasked, grace, choked_requests
     cdef Asked* asked
@@ -208,6 +223,7 @@ cdef class Wire:
         self.depth = KEEP_DEPTH
         self.allowance = UNLIMITED
         self.ceiling = min(request_queue, 512)
+        self.head_room = 1.0
 
     def __dealloc__(self):
         free(self.asked)
@@ -215,6 +231,18 @@ cdef class Wire:
         free(self.out)
         free(self.haves)
         free(self.carry)
+
+    # ---------------------------------------------------------------- time
+
+    def at(self, double now):
+        """What time it is, in seconds of a clock that never goes back: before a read, and where it counts."""
+        if self.now and self.c_count():
+            self.busy += now - self.now
+        self.now = now
+        self.ms = <uint32_t><uint64_t>(now * 1000)
+
+    cdef uint32_t c_count(self) noexcept:
+        return self.asked_tail - self.asked_head + (self.rx is not None)
 
     # ---------------------------------------------------------------- input
 
@@ -351,8 +379,12 @@ cdef class Wire:
         self.rx = None
         self.blocks += 1
         self.downloaded += self.rx_done
-        if self.depth < self.ceiling:
-            self.depth += 1
+        if not self.late:
+            if self.depth < self.ceiling:
+                self.depth += 1
+        elif self.depth > LEAST_DEPTH:
+            self.eased = not self.eased
+            self.depth -= self.eased
         if fill.state[block] > 1:
             for other in fill.wires:
                 if other is not self:
@@ -446,6 +478,7 @@ cdef class Wire:
     cdef int c_piece(self, uint32_t piece, uint32_t begin, uint32_t size) except -1:
         """The header of a block: finds the request that it answers."""
         cdef uint32_t i
+        cdef double waited
         cdef Fill fill
         self.rx = None
         self.rx_done = 0
@@ -456,6 +489,13 @@ cdef class Wire:
                 self.rx_block = self.asked[i].block
                 if size != fill.c_size(self.rx_block):
                     raise ProtocolError(f"a block of {size} bytes, not what was requested")
+                waited = max(<uint32_t>(self.ms - self.asked[i].at), <uint32_t>1) / 1000.0
+                if waited < self.round_trip or not self.round_trip:
+                    self.round_trip = min(waited, LONGEST_TRIP)
+                elif self.timing:
+                    self.round_trip = min(waited, min(1.5 * self.round_trip, LONGEST_TRIP))
+                self.timing = False
+                self.late = waited > 2 * self.round_trip + self.head_room
                 self.c_answered(i)
                 self.rx = fill
                 if fill.last_key != self.key:
@@ -709,7 +749,19 @@ cdef class Wire:
     @property
     def outstanding(self):
         """Requests sent and not answered."""
-        return self.asked_tail - self.asked_head + (self.rx is not None)
+        return self.c_count()
+
+    @property
+    def owed(self):
+        """Bytes that are to come: what was asked for, and before that what was cancelled and may be sent.
+
+        Each block counts as a whole one, but for the one that comes now.
+        """
+        return self.rx_left + <uint64_t>(self.asked_tail - self.asked_head + self.c_recalled()) * BLOCK
+
+    cdef uint32_t c_recalled(self) noexcept:
+        # Only with BEP 6 is it known what came of a cancel: the block, or a reject.
+        return self.grace if self.fast else 0
 
     @property
     def limited(self):
@@ -800,8 +852,11 @@ cdef class Wire:
                     raise MemoryError
                 self.asked = grown
                 self.asked_room = max(self.asked_room * 2, <uint32_t>64)
+        if not self.c_count():
+            self.timing = True
         self.asked[self.asked_tail].fill = <void*>fill
         self.asked[self.asked_tail].block = block
+        self.asked[self.asked_tail].at = self.ms
         self.asked_tail += 1
         fill.state[block] += 1
         return 0
@@ -836,7 +891,7 @@ cdef class Wire:
 
     cdef int c_unassign(self, Fill fill, uint32_t keep=0) except -1:
         cdef uint32_t i, kept
-        cdef uint32_t place = self.rx is not None  # in the row of what the peer still has to send
+        cdef uint32_t place = (self.rx_left > 0) + self.c_recalled()  # in the row of what is to come
         cdef uint32_t block
         if self.rx is fill and not keep:
             fill.c_release(self.rx_block)

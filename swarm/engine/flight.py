@@ -26,8 +26,12 @@ MOST_UNPROVEN = 2
 """Pieces that a peer may have under way alone before the first one of it was right."""
 OLDEST = 8
 """Pieces under way of which some may need help, before something is begun that comes after them."""
-LATE = 2.0
-"""Blocks that are due within this many seconds stay with whom they were asked from: they may be sent."""
+MARGIN = 0.1
+"""Seconds by which no estimate is right."""
+EARLY = 2.0
+"""What is urgent and comes within this many seconds is early enough."""
+SENT = 0.25
+"""What is due within this many seconds and a round trip stays with whom it was asked from: it may be sent."""
 
 
 class Buffers(Protocol):
@@ -79,6 +83,11 @@ class Flight:
         self._piece_length = piece_length
         self._padding = padding or {}
         self._part_size = min(piece_length, PART_SIZE)
+
+    @property
+    def ending(self) -> bool:
+        """Whether no piece is left to begin, and there are some to be finished."""
+        return bool(self.fills) and self.picker.exhausted
 
     # ------------------------------------------------------------ giving work
 
@@ -234,15 +243,22 @@ class Flight:
             return None
         before = (piece for piece in islice(self.fills, OLDEST) if picker.precedes(piece, new))
         late = [fill for piece in before if self._is_late(fill := self.fills[piece], peer)]
-        return self._help(peer, late) or self._take_over(peer, late)
+        return self._help(peer, late) or self._take_over(peer, late, EARLY)
 
     def _rescue(self, peer: Peer) -> Fill | None:
         """No new piece is left for this peer: help with one that others fetch."""
         if fill := self._help(peer, self.fills.values()):
             return fill
-        if not self.picker.exhausted or peer.snubbed:
+        peer.measure()
+        if not self.picker.exhausted or peer.snubbed or peer.due > peer.wire.round_trip + MARGIN:
             return None
-        return self._take_over(peer, self.fills.values())
+        fills = self.fills.values()
+        holders: set[Peer] = {wire.owner for fill in fills for wire in fill.wires}
+        for holder in holders:
+            holder.measure()
+        pace = sum(holder.pace for holder in holders | {peer})
+        end = sum(fill.missing for fill in fills) * BLOCK_SIZE / pace if pace else 0.0
+        return self._take_over(peer, fills, end)
 
     def _help(self, peer: Peer, fills: Iterable[Fill]) -> Fill | None:
         """One of these that has blocks which nobody was asked for."""
@@ -252,26 +268,29 @@ class Flight:
                 return fill
         return None
 
-    def _take_over(self, peer: Peer, fills: Iterable[Fill]) -> Fill | None:
-        """End game: what the slowest peers were asked last goes to this one, if it is much faster."""
+    def _take_over(self, peer: Peer, fills: Iterable[Fill], end: float) -> Fill | None:
+        """End game: what the slowest peers were asked last goes to this one, if it is much faster.
+
+        What comes within `end` seconds is early enough.
+        """
         wire = peer.wire
         fills = [f for f in fills if self._has(wire, f) and not wire.awaits(f)]
         for fill in sorted(fills, key=self._due, reverse=True):
             mine = self._mine(peer, fill)
-            if self._due(fill) < 3 * mine:
+            if self._due(fill) < max(2 * mine, end):
                 continue
             if fill.exclusive:
                 self._give_up(fill)
                 return self._open(peer)
             if not peer.pace:
-                fill.endgame = (
-                    not wire.outstanding
-                )  # it may not keep its word: ask twice, but little
+                # It may not keep its word: ask twice, but little.
+                fill.endgame = not wire.outstanding
                 return fill
             for other in list(fill.wires):
                 # Cancelled before it is sent, no block comes twice; what comes soon may come.
                 holder: Peer = other.owner
-                other.spare(fill, 0 if holder.snubbed else round(holder.pace * mine / BLOCK_SIZE))
+                soon = max(mine, end, other.round_trip + SENT)
+                other.spare(fill, 0 if holder.snubbed else int(holder.pace * soon / BLOCK_SIZE))
             if fill.has_free:
                 return fill
         return None
@@ -279,17 +298,17 @@ class Flight:
     @staticmethod
     def _mine(peer: Peer, fill: Fill) -> float:
         """In how many seconds this peer could be through with what is missing of a piece."""
-        work = (peer.wire.outstanding + fill.missing) * BLOCK_SIZE
-        return LATE + (peer.eta(work) if peer.pace else PATIENCE)
+        work = peer.wire.owed + fill.missing * BLOCK_SIZE
+        return MARGIN + peer.wire.round_trip + (peer.eta(work) if peer.pace else PATIENCE)
 
     def _is_late(self, fill: Fill, peer: Peer) -> bool:
         """Whether this peer can do much for it, which others fetch now."""
         holders: list[Peer] = [wire.owner for wire in fill.wires]
         mine = self._mine(peer, fill)
         if not fill.has_free and not fill.wants_slot:  # there is only what was asked of somebody
-            return min((holder.due for holder in holders), default=0.0) >= 3 * mine
+            return min((holder.due for holder in holders), default=0.0) >= max(2 * mine, EARLY)
         pace = sum(holder.pace for holder in holders)
-        return (fill.missing * BLOCK_SIZE / pace if pace else PATIENCE) > mine
+        return (fill.missing * BLOCK_SIZE / pace if pace else PATIENCE) > max(mine, EARLY)
 
     @staticmethod
     def _due(fill: Fill) -> float:

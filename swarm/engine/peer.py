@@ -10,14 +10,15 @@ from .rate import Rate
 SLOW_PIECE = 30.0
 """A peer that needs longer than this for one piece, in seconds, shares pieces with its like."""
 PATIENCE = 4.0
-"""Seconds before a peer of unknown speed counts as slow."""
-PACE_FADES = 0.8
-"""What is left after a second of a pace that the peer no longer keeps."""
+"""Seconds that a peer of unknown speed is given for a piece."""
+PACE_TAU, PACE_YOUNGEST = 2.0, 0.001
+"""How quickly a pace is forgotten and found, in seconds in which the peer owed us something."""
 CHOKE_GRACE = 2.0
 """Requests that come this long after a choke, in seconds, were not sent before it."""
-LEAST_DEPTH = 4
 FRESH_DEPTH = 16
 """Requests that a peer of unknown speed is asked ahead."""
+HEAD_ROOM = 512
+"""The most blocks (8 MiB) that are asked ahead beyond what fills the line."""
 LEAST_BATCH, MOST_BATCH = 4, 64
 """Blocks that are read for a peer at once: 64 KiB to 1 MiB."""
 BATCH_TIME = 0.25
@@ -27,14 +28,13 @@ ABREAST_TIME = 0.25
 MOST_ABREAST = 32
 SHORTEST = 0.02
 """Seconds that a rate is taken over, at least."""
-MOST_DEPTH = 512
-"""8 MiB ahead of one peer: 1.3 Gbit/s over a 50 ms path."""
 
 
 class Peer:
     """One connection and its history. The wire holds the protocol's state; this holds the judgement."""
 
     __slots__ = (
+        "_busy",
         "addr",
         "announced",
         "blocks",
@@ -91,6 +91,7 @@ class Peer:
         """Bytes/s that it gives when it is asked; 0 before it has given anything."""
         self.burst = 0.0
         """Bytes/s of the current second, as of its last part."""
+        self._busy = Rate(0.0, tau=PACE_TAU, youngest=PACE_YOUNGEST)
         self.waited = 0.0
         """Seconds since the last block of those that it owes us."""
         self.blocks = 0
@@ -118,15 +119,13 @@ class Peer:
         return self.blocks > 0 and self.pace * SLOW_PIECE < piece_length
 
     def eta(self, size: int) -> float:
-        """Seconds for `size` more bytes. A peer of unknown speed has the benefit of the doubt."""
-        if self.pace > 0:
-            return size / self.pace
-        return 0.0 if self.waited < PATIENCE else float("inf")
+        """Seconds for `size` more bytes. Who has given nothing may yet give a block in this moment."""
+        return size / self.pace if self.pace > 0 else size * self.waited / BLOCK_SIZE
 
     @property
     def due(self) -> float:
         """Seconds until it is through with what it was asked."""
-        return float("inf") if self.snubbed else self.eta(self.wire.outstanding * BLOCK_SIZE)
+        return float("inf") if self.snubbed else self.eta(self.wire.owed)
 
     def landed(self, now: float) -> None:
         """A part has come."""
@@ -140,12 +139,11 @@ class Peer:
     def sample(self, now: float) -> None:
         """Reads the wire's counters: rates, and when it last moved."""
         wire = self.wire
+        wire.at(now)
+        self.measure()
         self.down.sample(wire.downloaded, now)
         self.up.sample(wire.uploaded, now)
         self.sampled_at = now
-        if wire.outstanding:
-            # What it did before it was idle counts for a while, and idleness itself says nothing.
-            self.pace = max(self.down.value, self.pace * PACE_FADES)
         if wire.received != self.received:
             self.received = wire.received
             self.heard_at = now
@@ -159,18 +157,23 @@ class Peer:
         self.waited = now - self.progress_at
         wire.choke_settled = wire.am_choking and now - self.choked_at > CHOKE_GRACE
 
-    def set_depth(self, queue_time: float, most: int) -> None:
-        """Bounds the request pipeline: `queue_time` seconds of its rate, `most` blocks at most."""
+    def measure(self) -> None:
+        """Finds its pace anew, from what it did while it owed us something: idleness says nothing."""
+        if self.wire.blocks:
+            self._busy.sample(self.wire.downloaded, self.wire.busy)
+            self.pace = self._busy.value
+
+    def set_depth(self, most: int) -> None:
+        """Bounds the request pipeline: two round trips of its rate and some head-room, `most` blocks at most.
+
+        How much of that it takes is found by the wire, with each block that comes.
+        """
         wire = self.wire
-        most = min(most, self.request_queue, MOST_DEPTH)
+        most = max(1, min(most, self.request_queue))
         if self.snubbed:
             wire.ceiling = 1
         else:
-            # Twice, for a rate that still grows must not be held back by what it was a second ago.
-            # A peer that was never waited for at a tick has a rate, and no pace yet.
-            ahead = int((2 * self.pace or self.down.value) * queue_time / BLOCK_SIZE)
-            least = FRESH_DEPTH if self.blocks < FRESH_DEPTH else LEAST_DEPTH
-            wire.ceiling = max(LEAST_DEPTH, min(most, max(ahead, least)))
+            wire.ceiling = min(most, HEAD_ROOM + int(2 * self.pace * wire.round_trip / BLOCK_SIZE))
         wire.depth = min(wire.depth, wire.ceiling)
         taken = int(self.up.value * BATCH_TIME / BLOCK_SIZE)
         wire.batch = max(LEAST_BATCH, min(MOST_BATCH, taken))

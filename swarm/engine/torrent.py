@@ -29,6 +29,8 @@ from .peer import Peer
 from .picker import Picker
 
 TICK = 1.0
+LOOK = 0.25
+"""In end game those who have nothing to do look this often whether somebody has come to be slow."""
 HAVE_DELAY = 0.1
 """Finished pieces wait this long for company before they are announced to a peer."""
 FEW_PEERS = 3
@@ -77,7 +79,7 @@ class Torrent:
             piece_length=meta.piece_length,
             padding=padding,
         )
-        self._tick_at = float("inf")
+        self._tick_at = self._look_at = float("inf")
         self._haves_at = float("inf")
         self._memory_blocks = settings.memory // BLOCK_SIZE
 
@@ -96,13 +98,13 @@ class Torrent:
     def start(self, now: float) -> None:
         """Begin to announce, dial and trade."""
         self.running = True
-        self._tick_at = now
+        self._tick_at = self._look_at = now
         self.announcer.start(now)
 
     def stop(self, now: float) -> None:
         """Stop: every connection is closed and the trackers are to be told."""
         self.running = False
-        self._tick_at = self._haves_at = float("inf")
+        self._tick_at = self._look_at = self._haves_at = float("inf")
         for peer in list(self.peers.values()):
             self._host.close(peer, "stopped")
         self._flight.drop_all()
@@ -142,7 +144,8 @@ class Torrent:
         if not self.peers:
             return min(self._tick_at, self._haves_at)
         choke_at = max(self._choker.deadline(), self._tick_at - TICK)
-        return min(self._tick_at, self._haves_at, choke_at)
+        look_at = self._look_at if self._flight.ending else self._tick_at
+        return min(self._tick_at, self._haves_at, choke_at, look_at)
 
     def totals(self) -> tuple[int, int, int]:
         """Bytes of payload downloaded, uploaded and wasted since the start."""
@@ -159,6 +162,7 @@ class Torrent:
         """A handshake is done. What we have is the first thing said."""
         self.peers[peer.key] = peer
         self._limit.join(peer)
+        peer.wire.head_room = self._settings.queue_time
         self._blame.join(peer)
         peer.wire.send_bitfield()
         if peer.outgoing:
@@ -311,6 +315,11 @@ class Torrent:
             return
         if self.peers and self._choker.deadline() <= now:
             self._choke(now)
+        if self._look_at <= now and self._flight.ending:
+            self._look_at = now + LOOK
+            for peer in self.peers.values():
+                peer.wire.at(now)
+            self._feed_idle()
         if self._tick_at > now:
             return
         self._tick_at = now + TICK
@@ -340,7 +349,7 @@ class Torrent:
             peer.snubbed = True
             peer.progress_at = now
             self._flight.abandon(peer)
-        peer.set_depth(self._settings.queue_time, share)
+        peer.set_depth(share)
         wire.held = False
         wire.refill()  # the pipeline may have become longer
         if wire.am_interested and not wire.fills and not self.picker.interesting(wire.bits):

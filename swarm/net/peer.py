@@ -68,6 +68,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed = False
         self.limited = False
         """A limit says when blocks are sent: the hub gives it its turns."""
+        self._clock = asyncio.get_running_loop().time
         self._opening = opening
         self._timeout = timeout
         self._transport: asyncio.Transport | None = None
@@ -104,6 +105,7 @@ class Connection(asyncio.BufferedProtocol):
             if self.wire is None:
                 data = self._take_handshake(data)
             if self.wire is not None and data:
+                self.wire.at(self._clock())
                 self.hub.on_wire(self, self.wire.receive(data))
         except ProtocolError as error:
             self.close(error.reason)

@@ -301,6 +301,7 @@ class Node:
     def on_bytes(self, end: End, data: bytes) -> None:
         """A connection of ours delivered something."""
         peer, now = end.peer, self.swarm.clock.now
+        peer.wire.at(now)
         try:
             events = peer.wire.receive(data)
         except ProtocolError as error:

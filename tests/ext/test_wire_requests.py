@@ -133,6 +133,104 @@ def test_who_would_not_answer_waits_for_no_limit(connect: Connect, fetch: Fetch)
     assert not wire.limited
 
 
+def test_depth_shrinks_where_answers_wait_in_a_queue(
+    unchoked: Callable[..., Wire], fetch: Fetch
+) -> None:
+    wire = unchoked(depth=BLOCKS)
+    wire.head_room = 1.0
+    wire.at(100.0)
+    fetch(wire, piece=0, length=LENGTH)
+    fetch(wire, piece=1, length=LENGTH)
+    wire.refill()
+    wire.at(100.1)
+    wire.receive(block(0))
+    assert wire.depth == BLOCKS, "the ceiling"
+    wire.at(101.2)  # two trips of 0.1 s and the head-room
+    wire.receive(block(1))
+    wire.ceiling = 2 * BLOCKS
+    wire.receive(block(2))
+    assert wire.depth == BLOCKS + 1
+    wire.at(101.21)
+    for number in range(3, BLOCKS):
+        wire.receive(block(number))
+    assert wire.depth == BLOCKS + 1 - (BLOCKS - 3 + 1) // 2
+    for number in range(BLOCKS):
+        wire.at(110.0 + number)
+        wire.receive(block(number, piece=1))
+    assert wire.depth == 4, "not less"
+
+
+def test_the_round_trip_is_the_shortest_wait_but_may_grow(
+    unchoked: Callable[..., Wire], fetch: Fetch
+) -> None:
+    wire = unchoked(depth=2)
+    wire.ceiling = 2
+    wire.at(50.0)
+    fetch(wire, length=LENGTH)
+    assert wire.round_trip == 0.0
+    wire.refill()
+    wire.at(50.3)
+    wire.receive(block(0))  # and two more are asked for
+    assert wire.round_trip == pytest.approx(0.3)
+    wire.at(50.4)
+    wire.receive(block(1) + block(2))
+    assert wire.round_trip == pytest.approx(0.1)
+    wire.at(50.9)
+    wire.receive(block(3))
+    assert wire.round_trip == pytest.approx(0.15), "everything else was answered before"
+    wire.at(51.8)
+    wire.receive(block(4))
+    assert wire.round_trip == pytest.approx(0.15), "it waited behind another one"
+
+
+def test_no_peer_is_further_away_than_a_second(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
+    wire = unchoked()
+    wire.at(50.0)
+    fetch(wire, length=LENGTH)
+    wire.refill()
+    wire.at(57.0)
+    wire.receive(block(0))
+    assert wire.round_trip == 1.0
+
+
+def test_busy_is_who_owes_something(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
+    wire = unchoked(depth=2)
+    wire.at(10.0)
+    wire.at(20.0)
+    assert wire.busy == 0.0
+    fetch(wire, length=2 * BLOCK_SIZE)
+    wire.refill()
+    wire.at(21.0)
+    wire.receive(block(0))
+    wire.at(21.5)
+    wire.receive(block(1)[:100])
+    wire.at(22.0)
+    assert wire.busy == pytest.approx(2.0)
+    wire.receive(block(1)[100:])
+    wire.at(30.0)
+    assert wire.busy == pytest.approx(2.0)
+
+
+def test_what_is_owed_is_what_is_to_come(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
+    wire = unchoked(depth=4, fast=True)
+    fill = fetch(wire, length=4 * BLOCK_SIZE)
+    assert wire.owed == 0
+    wire.refill()
+    assert wire.owed == 4 * BLOCK_SIZE
+    wire.receive(block(0)[: 13 + 1000])
+    assert wire.owed == 4 * BLOCK_SIZE - 1000
+    wire.spare(fill, 2)
+    wire.held = True  # or it asked again
+    assert written(wire, 8) == [2, 3]
+    assert (wire.outstanding, wire.owed) == (2, 4 * BLOCK_SIZE - 1000)
+    wire.receive(block(0)[13 + 1000 :] + reference.reject(0, 2 * BLOCK_SIZE, BLOCK_SIZE))
+    assert (wire.outstanding, wire.owed) == (1, 2 * BLOCK_SIZE)
+    wire.receive(block(1)[: 13 + 1000])
+    wire.unassign(fill)
+    assert wire.outstanding == 0
+    assert wire.owed == 2 * BLOCK_SIZE - 1000, "the rest of the block, and one that may be sent"
+
+
 def test_requests_leave_in_batches(unchoked: Callable[..., Wire], fetch: Fetch) -> None:
     wire = unchoked(depth=32)
     length = 100 * BLOCK_SIZE
