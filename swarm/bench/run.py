@@ -9,7 +9,7 @@ from pathlib import Path
 
 import swarm
 
-from .clients import Client
+from .clients import Client, Pair
 from .payload import Payload
 from .round import Failure, Progress, Round
 from .transfer import Refused, Transfer
@@ -18,13 +18,13 @@ from .work import Work
 
 def measure(
     work: Work,
-    clients: Sequence[type[Client]],
+    clients: Sequence[type[Client] | Pair],
     rounds: int,
     *,
     folder: Path,
     on_event: Callable[[Progress], object] = lambda progress: None,
 ) -> Generator[Round | Failure]:
-    """Lets each client do `work` once, then each once more, `rounds` times: A B A B.
+    """Lets each client, with itself or as a pair, do `work`, then each once more, `rounds` times: A B A B.
 
     All data is in a new folder in `folder`, which should be on a real disk, and is gone at the end, as
     are all processes, however this ends. A client that fails yields its Failure and has no further
@@ -35,7 +35,8 @@ def measure(
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise swarm.ConfigError(f"{folder} has {free:,} bytes free of the {needed:,} that it takes")
-    failed: set[type[Client]] = set()
+    pairs = [Pair.of(client) for client in clients]
+    failed: set[Pair] = set()
     scratch = Path(tempfile.mkdtemp(prefix="swarm-bench-", dir=folder))
     try:
         with work.place() as place, place.hosts[0].listen() as listener:
@@ -44,17 +45,17 @@ def measure(
             on_event(Progress("", 0, "making", 0, work.total, 0.0))
             payload = Payload.make(work, scratch, url)
             for number in range(1, rounds + 1):
-                for kind in clients:
-                    if kind in failed:
+                for pair in pairs:
+                    if pair in failed:
                         continue
-                    transfer = Transfer(kind, work, payload, number, on_event)
+                    transfer = Transfer(pair, work, payload, number, on_event)
                     try:
-                        problem = kind.missing()
+                        problem = pair.missing()
                         if problem:
                             raise Refused(problem)
                         yield transfer.run(place.hosts, listener, scratch / "round")
                     except Refused as error:
-                        failed.add(kind)
-                        yield Failure(kind.name, number, str(error), transfer.told)
+                        failed.add(pair)
+                        yield Failure(pair.name, number, str(error), transfer.told)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

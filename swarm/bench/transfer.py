@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .clients import Client
+from .clients import Client, Pair
 from .host import Host
 from .payload import Payload, warm
 from .process import Usage
@@ -44,14 +44,14 @@ class Transfer:
 
     def __init__(
         self,
-        kind: type[Client],
+        pair: Pair,
         work: Work,
         payload: Payload,
         number: int,
         on_event: Callable[[Progress], object],
     ) -> None:
         self.told = Told()
-        self._kind, self._work, self._payload, self._number = kind, work, payload, number
+        self._pair, self._work, self._payload, self._number = pair, work, payload, number
         self._on_event = on_event
         self._phase: Phase = "warming"
         self._since = time.monotonic()
@@ -113,24 +113,21 @@ class Transfer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _cast(self, hosts: Sequence[Host], folder: Path) -> None:
-        work, kind, data = self._work, self._kind, self._payload.folder
-        if work.pooled and not kind.pools:
-            raise Refused(f"{kind.name} cannot hold several clients in one process")
-        if work.where == "loopback" and not kind.on_loopback:
-            raise Refused(f"{kind.name} takes no peers on 127.0.0.1: it needs network namespaces")
-        counts = (
-            [work.seeders, work.leechers] if work.pooled else [1] * (work.seeders + work.leechers)
-        )
-        seeding = 1 if work.pooled else work.seeders
-        for n, (host, count) in enumerate(zip(hosts, counts, strict=True)):
-            if n < seeding:
-                self._seeders.append(
-                    kind(host, folder / f"seeder-{n}", data=data, ports=host.ports(count))
-                )
-            else:
-                client = kind(host, folder / f"leecher-{n}", ports=host.ports(count))
-                self._leechers.append(client)
-                self._end_of |= dict.fromkeys(client.endpoints, client)
+        work, pair, data = self._work, self._pair, self._payload.folder
+        for kind in pair.both:
+            if work.pooled and not kind.pools:
+                raise Refused(f"{kind.name} cannot hold several clients in one process")
+            if work.where == "loopback" and not kind.on_loopback:
+                raise Refused(f"{kind.name} takes no peers on 127.0.0.1: it needs namespaces")
+        sides = [work.seeders, work.leechers]
+        seeding, leeching = [[side] if work.pooled else [1] * side for side in sides]
+        for n, (host, count) in enumerate(zip(hosts, seeding, strict=False)):
+            ports = host.ports(count)
+            self._seeders.append(pair.seeder(host, folder / f"seeder-{n}", data=data, ports=ports))
+        for n, (host, count) in enumerate(zip(hosts[len(seeding) :], leeching, strict=True)):
+            client = pair.leecher(host, folder / f"leecher-{n}", ports=host.ports(count))
+            self._leechers.append(client)
+            self._end_of |= dict.fromkeys(client.endpoints, client)
 
     # ------------------------------------------------------------ on the tracker's threads
 
@@ -189,14 +186,14 @@ class Transfer:
         seconds = time.monotonic() - self._since
         total = self._work.total
         self._on_event(
-            Progress(self._kind.name, self._number, self._phase, received, total, seconds)
+            Progress(self._pair.name, self._number, self._phase, received, total, seconds)
         )
 
     def _start(self, start: Callable[[Path], Client]) -> None:
         try:
             start(self._payload.torrent)
         except OSError as error:
-            raise Refused(f"{self._kind.name} cannot be started: {error}") from error
+            raise Refused(f"{self._pair.name} cannot be started: {error}") from error
 
     def _until(self, true: Callable[[], bool], timeout: float, what: str) -> None:
         """Looks a few times a second whether it is true, whether someone has left, or has stalled."""
@@ -237,12 +234,12 @@ class Transfer:
             f"--- {one.folder.name}\n{one.running.tail(LOG).strip()}"
             for one in ([client] if client else started)
         ]
-        return "\n".join([f"{self._kind.name} {problem}", *tails[:3]])
+        return "\n".join([f"{self._pair.name} {problem}", *tails[:3]])
 
     def _result(self) -> Round:
         finished = tuple(self._ended[end] - self._began for end in self._end_of)
         return Round(
-            self._kind.name,
+            self._pair.name,
             self._number,
             self._work.total,
             max(finished),

@@ -11,7 +11,7 @@ import pytest
 
 import swarm
 from swarm.bench import network, transfer
-from swarm.bench.clients import Client, Libtorrent, Swarm, SwarmOnAsyncio
+from swarm.bench.clients import Client, Libtorrent, Pair, Swarm, SwarmOnAsyncio
 from swarm.bench.round import MIB, Failure, Progress, Round
 from swarm.bench.run import measure
 from swarm.bench.work import Where, Work
@@ -166,6 +166,25 @@ def test_exit_is_an_end_too(where: Where, tmp_path: Path) -> None:
     done = one(work(where), CommandLine, tmp_path)
     assert done.leechers.cpu > done.leechers.start_cpu > 0
     assert done.leechers.peak_rss > 10 * MIB
+
+
+def test_a_pair_has_one_at_each_end(
+    where: Where, tmp_path: Path, require: Callable[[str | None], None]
+) -> None:
+    require(Libtorrent.missing())
+    pairs = [Pair(Swarm, Libtorrent), Pair(Libtorrent, CommandLine)]
+    found = list(measure(work(where), pairs, 1, folder=tmp_path))
+    assert all(isinstance(done, Round) for done in found), found
+    assert [done.client for done in found] == ["swarm to libtorrent", "libtorrent to command line"]
+    assert "drive_swarm.py seed" in found[0].told.seeder
+    assert "drive_libtorrent.py leech" in found[0].told.leecher
+
+
+def test_a_pair_lacks_what_either_lacks(tmp_path: Path) -> None:
+    for pair in (Pair(Swarm, Absent), Pair(Absent, Swarm)):
+        (found,) = list(measure(work(), [pair], 1, folder=tmp_path))
+        assert isinstance(found, Failure)
+        assert found.reason == Absent.missing()
 
 
 def test_who_fails_is_reported_and_stops_nobody(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import pkgutil
 from .aria2 import Aria2
 from .client import PORT, Client
 from .libtorrent import Libtorrent
+from .pair import Pair
 from .swarm import Swarm, SwarmBuffered, SwarmOnAsyncio
 from .transmission import Transmission
 
 __all__ = [
-    "FOREIGN", "OURS", "PORT", "Aria2", "Client", "Libtorrent", "Swarm", "SwarmBuffered", "SwarmOnAsyncio",
-    "Transmission", "every", "installed",
+    "FOREIGN", "OURS", "PORT", "Aria2", "Client", "Libtorrent", "Pair", "Swarm", "SwarmBuffered",
+    "SwarmOnAsyncio", "Transmission", "every", "installed",
 ]  # fmt: skip
 
 OURS: tuple[type[Client], ...] = (Swarm, SwarmOnAsyncio)
