@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 Addr = tuple[str, int]
 FILE = "dht.nodes"
 """In the folder of the state."""
-SAVE_EVERY = 600.0
+SAVE_EVERY, LOOK_EVERY = 600.0, 30.0
+"""Seconds between two times that nodes are saved, or torrents looked at that want peers."""
 PATIENCE = 3.0
 """Seconds that saved nodes have before others are looked for."""
 
@@ -43,7 +44,7 @@ class Finding:
         self._opening: asyncio.Task[None] | None = None
         self._helping: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._saved = 0.0
+        self._saved = self._looked = 0.0
 
     def serves(self, runner: Runner) -> bool:
         """Whether a torrent may find peers here, and be found."""
@@ -88,9 +89,12 @@ class Finding:
 
     def ticked(self, node: _Node, now: float) -> None:
         """From time to time: help for a node that is lonely, peers for torrents that have few."""
-        for runner in self._runners.values():
-            if runner.engine is not None and runner.engine.needs_peers:
-                node.dht.hurry(runner.infohash, now)
+        if self._looked + LOOK_EVERY <= now:
+            self._looked = now
+            for runner in self._runners.values():
+                if runner.engine is not None and runner.engine.needs_peers:
+                    for each in self.nodes.values():
+                        each.dht.hurry(runner.infohash, now)
         if (self._helping is None or self._helping.done()) and node.dht.wants_help(now):
             hosts = [host_and_port(host) for host in self._session.settings.dht_bootstrap]
             self._helping = self._spawn(self._meet(hosts))

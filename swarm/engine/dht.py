@@ -116,7 +116,7 @@ class Dht:
     @property
     def lonely(self) -> bool:
         """Whether we know too few nodes to do without help."""
-        return len(self.table) < K
+        return self.table.alive < K
 
     # ------------------------------------------------------------ what the owner says
 
@@ -287,10 +287,7 @@ class Dht:
     def _lost(self, call: Call) -> None:
         self.counters.lost += 1
         self._checks.discard(call.addr)
-        if self._heard > call.sent:  # else it may be our own line that is dead
-            self.table.failed(call.addr)
-        elif (node := self.table.get(call.addr)) is not None:
-            node.checking = False
+        self.table.failed(call.addr, forget=self._heard > call.sent)  # or is our own line dead?
         if call.asker is not None:
             call.asker.lost(call.about)
 

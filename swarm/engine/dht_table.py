@@ -122,14 +122,21 @@ class Table:
         bucket.spares.append(node)
         self._index(node)
 
-    def failed(self, addr: Addr) -> None:
-        """This node did not answer."""
+    @property
+    def alive(self) -> int:
+        """Nodes in buckets that answered when they were last asked."""
+        return sum(not node.failures for node in self)
+
+    def failed(self, addr: Addr, *, forget: bool = True) -> None:
+        """This node did not answer; unless it is us who hears nobody, it may be forgotten for that."""
         node = self._nodes.get(addr)
         if node is None:
             return
         node.checking = False
         node.failures += 1
         spares = self._bucket(node.key).spares
+        if not forget:
+            return
         if node in spares or node.failures >= MOST_FAILURES or (node.failures > 1 and spares):
             self._forget(node)
 

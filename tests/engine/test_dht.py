@@ -311,6 +311,19 @@ def test_dh14_while_our_own_line_is_dead_nobody_is_forgotten() -> None:
     assert len(dht.table) == before
 
 
+def test_dh14_after_a_long_sleep_among_the_dead_it_asks_for_help_and_begins_anew() -> None:
+    overlay = Overlay(5)
+    overlay.grow(20)
+    sleeper = overlay.honest[0]
+    assert not sleeper.dht.lonely
+    for place in overlay.honest[1:]:
+        place.die()
+    overlay.grow(20)
+    overlay.run(7200)
+    assert not sleeper.dht.lonely
+    assert {node.addr for node in sleeper.dht.table} <= set(overlay.places)
+
+
 def test_dh15_a_new_address_gives_a_new_id_and_keeps_the_table() -> None:
     dht = node(host=None)
     first = dht.id

@@ -431,3 +431,19 @@ def test_data_must_be_bytes(connect: Callable[..., Wire]) -> None:
         wire.receive("text")  # type: ignore[arg-type]
     assert wire.receive(memoryview(bytearray(reference.have(1)))) == _wire.HAVE
     assert wire.receive(b"") == 0
+
+
+def test_where_the_dht_node_of_a_peer_is_goes_both_ways() -> None:
+    line = Line(fast=True)
+    said = b"\0\0\0\3\x09\x1a\xe1"
+    assert not line.wire.receive(said[:5]) & _wire.PORT
+    assert line.wire.dht_port == 0
+    assert line.wire.receive(said[5:]) & _wire.PORT
+    assert line.wire.dht_port == 6881
+    line.wire.take_output()
+    line.wire.send_port(6881)
+    assert line.wire.take_output() == said
+    with pytest.raises(OverflowError):
+        line.wire.send_port(65536)
+    with pytest.raises(ProtocolError):
+        line.wire.receive(b"\0\0\0\4\x09\x1a\xe1\0")
