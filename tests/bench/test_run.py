@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,12 +139,29 @@ def test_clients_take_turns(tmp_path: Path) -> None:
     assert turns == [("swarm", 1), ("swarm-asyncio", 1), ("swarm", 2), ("swarm-asyncio", 2)]
 
 
-@pytest.mark.parametrize("mesh", [True, False])
-def test_several_on_each_side(where: Where, tmp_path: Path, mesh: bool) -> None:
-    done = one(work(where, seeders=2, leechers=3, files=7, mesh=mesh), Swarm, tmp_path)
+def test_several_on_each_side(where: Where, tmp_path: Path) -> None:
+    done = one(work(where, seeders=2, leechers=3, files=7), Swarm, tmp_path)
     assert done.size == 3 * SIZE
     assert len(done.finished) == 3
     assert max(done.finished) == done.seconds
+
+
+def test_without_a_mesh_only_seeders_give(where: Where, tmp_path: Path) -> None:
+    gave: dict[str, int] = {}
+
+    class Confiding(Swarm):
+        """Its process prints its statistics as it leaves."""
+
+        name = "confiding"
+
+        def stop(self) -> int:
+            code = super().stop()
+            found = re.search(r"uploaded=(\d+)", self.running.tail())
+            gave[self.folder.name] = int(found[1]) if found else -1
+            return code
+
+    one(work(where, leechers=3, mesh=False), Confiding, tmp_path)
+    assert gave == {"seeder-0": 3 * SIZE, "leecher-0": 0, "leecher-1": 0, "leecher-2": 0}
 
 
 @pytest.mark.parametrize("client", [Swarm, Libtorrent])
@@ -220,16 +238,23 @@ def test_progress_is_told(tmp_path: Path) -> None:
     assert all(event.size == SIZE and event.seconds >= 0 for event in events)
 
 
-@pytest.mark.parametrize("phase", ["warming", "seeding", "leeching", "comparing"])
-def test_an_interrupt_leaves_nothing_behind(where: Where, tmp_path: Path, phase: str) -> None:
-    def interrupt(progress: Progress) -> None:
+@pytest.mark.parametrize("phase", ["warming", "seeding", "comparing"])
+def test_an_interrupt_at_any_time_leaves_nothing_behind(tmp_path: Path, phase: str) -> None:
+    interrupt(work(), phase, tmp_path)
+
+
+def test_an_interrupt_of_a_transfer_leaves_nothing_behind(where: Where, tmp_path: Path) -> None:
+    interrupt(work(where), "leeching", tmp_path)
+
+
+def interrupt(work: Work, phase: str, folder: Path) -> None:
+    def hear(progress: Progress) -> None:
         if progress.phase == phase:
             raise KeyboardInterrupt
 
-    rounds = measure(work(where), [Swarm], 1, folder=tmp_path, on_event=interrupt)
     with pytest.raises(KeyboardInterrupt):
-        next(rounds)
-    assert not list(tmp_path.iterdir())
+        next(measure(work, [Swarm], 1, folder=folder, on_event=hear))
+    assert not list(folder.iterdir())
     assert not children()
     assert not list(network.NAMESPACES.glob(f"swarm-{os.getpid()}-*"))
 
