@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from .output import Step, escape
 
@@ -18,13 +20,29 @@ BAR_WIDTH = 10
 PERCENT_WIDTH = 4
 
 
-class Bar:
-    """The name, a bar, the percentage and the details of one job, redrawn in place."""
+class _Above(Progress):
+    """Bars with some lines of text below them."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    below: Callable[[], str] | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below and (text := self.below()):
+            yield Text(text, no_wrap=True, overflow="ellipsis")
+
+
+class Bar:
+    """The name, a bar, the percentage and the details of one job, redrawn in place.
+
+    `below` has lines to show under it, for as long as it is there: then all of it goes at the end.
+    """
+
+    def __init__(
+        self, console: Console | None = None, *, below: Callable[[], str] | None = None
+    ) -> None:
         self._console = console or Console(stderr=True, highlight=False)
         name = Column(max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-        self._progress = Progress(
+        self._progress = _Above(
             TextColumn("{task.description}", markup=False, table_column=name),
             BarColumn(
                 bar_width=None,
@@ -37,7 +55,9 @@ class Bar:
             console=self._console,
             auto_refresh=False,  # no thread: each step draws
             expand=True,
+            transient=below is not None,
         )
+        self._progress.below = below
         self._task = self._progress.add_task("", total=1.0, details="", visible=False)
 
     def __enter__(self) -> Self:

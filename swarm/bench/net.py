@@ -310,7 +310,8 @@ def fresh_in(scratch: Path) -> Iterator[Path]:
 def session_in(scratch: Path, host: str = "", port: int = 0) -> swarm.Session:
     """A session with a state of its own, that listens at this address."""
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return swarm.Session(listen=address, state_dir=tempfile.mkdtemp(dir=scratch))
+    state, alone = tempfile.mkdtemp(dir=scratch), swarm.Settings(dht=False)
+    return swarm.Session(listen=address, state_dir=state, settings=alone)
 
 
 def _run(job: Coroutine[Any, Any, T]) -> T:

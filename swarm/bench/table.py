@@ -24,15 +24,21 @@ def lines(report: Report, *, full: bool = False) -> Iterator[str]:
         yield ""
         yield from _rounds(report)
     yield ""
-    keys = [key for key in report.keys if full or key not in IN_FULL]
-    titles = [["", *(QUANTITIES[key].title for key in keys)]]
-    units = [["", *(QUANTITIES[key].unit for key in keys)]]
-    yield from _grid([*titles, *units, *_medians(report, keys), *_ratios(report, keys)])
+    yield from medians(report, full=full)
     for failure in report.failures:
         reason = failure.reason.strip() or "no reason given"
         said = reason if full else reason.splitlines()[0]
         yield f"{failure.client} FAILED: {said}"
     yield from _told(report, full)
+
+
+def medians(report: Report, *, full: bool = False) -> Iterator[str]:
+    """The table alone: a row for each name, and how the first compares with the best of the others."""
+    keys = [key for key in report.keys if full or key not in IN_FULL]
+    if keys:
+        titles = [["", *(QUANTITIES[key].title for key in keys)]]
+        units = [["", *(QUANTITIES[key].unit for key in keys)]]
+        yield from _grid([*titles, *units, *_medians(report, keys), *_ratios(report, keys)])
 
 
 def describe(report: Report) -> str:

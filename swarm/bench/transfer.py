@@ -61,7 +61,7 @@ class Transfer:
         self._came: set[Endpoint] = set()
         self._began = 0.0
         self._before = 0
-        """Bytes that had come to the leechers' hosts when they were started: in earlier rounds."""
+        """Bytes that had come to the leechers' hosts until all of them began: in earlier rounds."""
         self._ended: dict[Endpoint, float] = {}
         self._start_cpu: dict[Client, float] = {}
         self._weighed: dict[Client, Usage] = {}
@@ -91,9 +91,10 @@ class Transfer:
                 if leecher.done == "exit":
                     watchers.append(threading.Thread(target=self._watch, args=[leecher]))
                     watchers[-1].start()
-            self._before = self._received()
             self.told = Told(self._seeders[0].told, self._leechers[0].told)
             self._until(self._everyone.is_set, START, "start")
+            self._before = self._received()
+            self._enter("leeching")  # anew, so that the rate is that of the transfer
             self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
             self._enter("comparing")
             everyone = (*self._leechers, *self._seeders)
@@ -203,7 +204,7 @@ class Transfer:
             while not self._news.wait_for(true, TICK):
                 self._expect_all()
                 now = time.monotonic()
-                received = self._received() - self._before
+                received = self._received() - self._before if what == "finish" else 0
                 self._tell(received)
                 if received >= moved + STEP:
                     moved, moved_at = received, now

@@ -76,3 +76,13 @@ def test_nothing(folder: Programs, option: str) -> None:
     code, out, screen = on_a_terminal(folder, "create", "sample", option)
     assert (code, screen) == (0, "")
     assert out
+
+
+def test_medians_so_far_below_the_bar(programs: Programs) -> None:
+    args = ("bench", "wire", "--size", "1MiB", "--rounds", "3")
+    code, out, screen = on_a_terminal(programs, *args)
+    assert code == 0
+    assert out.count("frame walk") == 1
+    assert screen.count("frame walk  ") > 3  # drawn again with each figure
+    assert "millions/s" in screen
+    assert screen.rindex("\x1b[2K") > screen.rindex("millions/s")  # and erased at the end

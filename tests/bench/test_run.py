@@ -229,12 +229,17 @@ def test_who_does_nothing_runs_out_of_time(tmp_path: Path, monkeypatch: pytest.M
     assert "does not seed" in found.reason
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_told(where: Where, tmp_path: Path) -> None:
     events: list[Progress] = []
-    list(measure(work(), [Swarm], 1, folder=tmp_path, on_event=events.append))
+    list(measure(work(where), [Swarm], 2, folder=tmp_path, on_event=events.append))
     phases = list(dict.fromkeys(event.phase for event in events))
     assert phases == ["making", "warming", "seeding", "leeching", "comparing"]
-    assert {(event.client, event.number) for event in events} == {("", 0), ("swarm", 1)}
+    assert {(event.client, event.number) for event in events} == {
+        ("", 0),
+        ("swarm", 1),
+        ("swarm", 2),
+    }
+    assert all(0 <= event.received <= 1.5 * SIZE for event in events)  # of this round, not of both
     assert all(event.size == SIZE and event.seconds >= 0 for event in events)
 
 

@@ -14,7 +14,7 @@ import click
 
 import swarm
 from swarm.apps.exits import Exit, Quit
-from swarm.apps.output import Display, Silent, Step, display, note, result
+from swarm.apps.output import Display, Lines, Silent, Step, is_live, note, result
 from swarm.apps.run import die
 from swarm.bench import baseline, chart, table
 from swarm.bench.machine import Machine
@@ -68,7 +68,7 @@ def conduct(asked: Asked, report: Report, job: Job, total: int) -> None:
     A signal ends it: what was measured until then is shown, and nothing is left behind. Raises `Quit`
     with `Exit.WORSE` by the baseline, and with `Exit.ERROR` if one of those that are judged failed.
     """
-    signum = _measure(report, job, total, _display(asked))
+    signum = _measure(report, job, total, _display(asked, report))
     _show(asked, report)
     if signum:
         note(f"stopped; {len(report.samples)} of {total} figures are there")
@@ -76,9 +76,15 @@ def conduct(asked: Asked, report: Report, job: Job, total: int) -> None:
     _judge(asked, report)
 
 
-def _display(asked: Asked) -> Display:
-    """Progress is for people, on stderr; stdout is for the report alone."""
-    return Silent() if asked.quiet else display()
+def _display(asked: Asked, report: Report) -> Display:
+    """Progress is for people, on stderr; on a terminal with the medians so far."""
+    if asked.quiet:
+        return Silent()
+    if not is_live():
+        return Lines()
+    from swarm.apps.bar import Bar
+
+    return Bar(below=lambda: "\n".join(table.medians(report)))
 
 
 def _measure(report: Report, job: Job, total: int, shown: Display) -> int:
