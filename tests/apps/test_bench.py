@@ -116,6 +116,8 @@ def test_a_baseline_of_other_work_or_of_another_machine(programs: Programs, tmp_
         (("loopback", "--files", "5", "--size", "4"), b"cannot be in"),
         (("--where", "loopback", "--delay", "5"), b"need network namespaces"),
         (("compare", "--client", "napster"), b"no client 'napster'"),
+        (("compare", "--client", "swarm:napster"), b"no client 'napster'"),
+        (("compare", "--client", "swarm:aria2"), b"apt install aria2"),
         (("compare", "--client", "aria2"), b"apt install aria2"),
     ],
 )
@@ -278,10 +280,12 @@ def test_clients_are_listed(programs: Programs) -> None:
 def test_one_client_beside_another(programs: Programs, tmp_path: Path) -> None:
     pytest.importorskip("libtorrent")
     args = ("--size", "1MiB", "--rounds", "1", "--where", "loopback", "--client", "swarm")
-    picked = ("--client", "libtorrent", "--client", "swarm")
+    picked = ("--client", "libtorrent", "--client", "swarm", "--mixed")
     done = programs.run("bench", "compare", *args, *picked, "--plot", "both.svg")
     assert done.returncode == 0, done.stderr
     assert b"swarm / best other" in done.stdout
+    assert b"\nswarm to libtorrent" in done.stdout
+    assert b"\nlibtorrent to swarm" in done.stdout
     picture = (tmp_path / "both.svg").read_text()
     assert ">swarm</text>" in picture
     assert ">libtorrent</text>" in picture

@@ -13,6 +13,7 @@ from .transfers import shape_of, shaping, transfer
 
 if TYPE_CHECKING:
     from swarm.bench.clients import Client
+    from swarm.bench.clients.pair import Pair
 
 
 @click.command("compare", cls=Measuring)
@@ -21,40 +22,58 @@ if TYPE_CHECKING:
     "names",
     multiple=True,
     metavar="NAME",
-    help="Measure this one (repeatable).  [default: all that are installed]",
+    help="Measure this one; as SEEDER:LEECHER, two with each other (repeatable)."
+    "  [default: all that are installed]",
 )
+@click.option("--mixed", is_flag=True, help="Also swarm with each of the others, both ways.")
 @click.option("--list", "listing", is_flag=True, help="Only show which clients there are.")
 @shaping
 @asking
-def command(names: tuple[str, ...], listing: bool, **options: Any) -> None:
+def command(names: tuple[str, ...], mixed: bool, listing: bool, **options: Any) -> None:
     """Do the same work with every client that is installed, in turns.
 
-    Seeders and leechers are of one kind in each round. What each was told to do is in the foot of the
-    table, and in full with -v or --json. A client that fails is reported, with the end of its log.
+    Seeders and leechers are of one kind in each round, but for those that are asked for as pairs. What
+    each was told to do is in the foot of the table, and in full with -v or --json. A client that fails
+    is reported, with the end of its log.
     """
     from swarm.bench.clients import Swarm, installed
+    from swarm.bench.clients.pair import Pair
 
     asked, shape = shape_of(options)
     if listing:
         return show(as_json=asked.as_json is not None)
-    clients = chosen(names) if names else installed()
-    if len(clients) == 1 and not names:
+    pairs = [chosen(name) for name in dict.fromkeys(names)] or [
+        Pair.of(each) for each in installed()
+    ]
+    if len(pairs) == 1 and not names:
         note("no other client is installed; --list says how to get them")
-    rivals = [client.name for client in clients if not issubclass(client, Swarm)]
-    return transfer(asked, "compare", shape, clients, rivals)
+    if mixed:
+        others = [pair.seeder for pair in pairs if not any(map(is_ours, pair.both))]
+        pairs += [pair for each in others for pair in (Pair(Swarm, each), Pair(each, Swarm))]
+    rivals = [pair.name for pair in pairs if not any(map(is_ours, pair.both))]
+    return transfer(asked, "compare", shape, pairs, rivals)
 
 
-def chosen(names: tuple[str, ...]) -> list[type[Client]]:
-    """The clients of these names, each once. Raises `UsageError` for one that is not known or not here."""
+def is_ours(client: type[Client]) -> bool:
+    """Is it swarm, in whatever variant?"""
+    from swarm.bench.clients import Swarm
+
+    return issubclass(client, Swarm)
+
+
+def chosen(name: str) -> Pair:
+    """The clients of this name. Raises `UsageError` for one that is not known, or not here."""
     from swarm.bench.clients import every
+    from swarm.bench.clients.pair import Pair
 
     known = every()
-    for name in names:
-        if name not in known:
-            raise click.UsageError(f"no client {name!r}; there are {', '.join(known)}")
-        if problem := known[name].missing():
+    both = name.split(":") if name.count(":") == 1 else [name, name]
+    for each in both:
+        if each not in known:
+            raise click.UsageError(f"no client {each!r}; there are {', '.join(known)}")
+        if problem := known[each].missing():
             raise click.UsageError(problem)
-    return [known[name] for name in dict.fromkeys(names)]
+    return Pair(known[both[0]], known[both[1]])
 
 
 def show(*, as_json: bool) -> None:

@@ -20,6 +20,7 @@ def command(**options: Any) -> None:
     arrives is compared byte for byte. CPU and memory are those of whole processes, start-up included.
     """
     from swarm.bench.clients import Swarm
+    from swarm.bench.clients.pair import Pair
 
     asked, shape = shape_of(options)
-    transfer(asked, "loopback", shape, [Swarm], [])
+    transfer(asked, "loopback", shape, [Pair.of(Swarm)], [])

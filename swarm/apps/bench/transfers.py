@@ -18,7 +18,7 @@ from swarm.units import format_rate
 from .asked import Asked, folder, size
 
 if TYPE_CHECKING:
-    from swarm.bench.clients import Client
+    from swarm.bench.clients.pair import Pair
     from swarm.bench.report import Report, Sample
     from swarm.bench.round import Failure, Progress
     from swarm.bench.work import Where, Work
@@ -142,7 +142,7 @@ def shape_of(options: dict[str, Any]) -> tuple[Asked, Shape]:
 
 
 def transfer(
-    asked: Asked, bench: str, shape: Shape, clients: Sequence[type[Client]], rivals: Sequence[str]
+    asked: Asked, bench: str, shape: Shape, clients: Sequence[Pair], rivals: Sequence[str]
 ) -> None:
     """Measures it with these clients, and shows what was found."""
     from swarm.bench.report import Sample
@@ -152,7 +152,7 @@ def transfer(
     from .conduct import Steps, begin, conduct
 
     work = shape.work()
-    versions = {client.name: client.version() for client in clients}
+    versions = {pair.name: version_of(pair) for pair in clients}
     report = begin(asked, bench, facts(work), folder=shape.folder, versions=versions, rivals=rivals)
     total = asked.rounds * len(clients)
 
@@ -175,6 +175,11 @@ def transfer(
                 yield Sample.of(found) if isinstance(found, Round) else found
 
     conduct(asked, report, job, total)
+
+
+def version_of(pair: Pair) -> str:
+    """Of both of its clients, once if they are one."""
+    return " to ".join(dict.fromkeys(client.version() for client in pair.both))
 
 
 def facts(work: Work) -> dict[str, int | float | str]:
