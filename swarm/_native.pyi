@@ -78,6 +78,9 @@ class Disk:
     def __new__(
         cls, threads: int, read_memory: int, direct: str = "auto", sparse: bool = True
     ) -> Disk: ...
+    def hurry(self) -> None:
+        """What waits for others to be hashed with goes now."""
+
     def fileno(self) -> int:
         """A descriptor that is readable while completions wait."""
 

@@ -375,7 +375,10 @@ class Runner:
     # ------------------------------------------------------------ what the engine asks for (Host)
 
     def checkout(self, size: int) -> Any | None:
-        return self.session.pool.checkout(size)
+        slot = self.session.pool.checkout(size)
+        if slot is None:
+            self.session.disk.hurry()
+        return slot
 
     def align(self, slot: Any, piece: int, offset: int) -> None:
         self.storing.align(slot, piece, offset)

@@ -8,13 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::hash::LANES;
 
-/// From so many pieces on a batch costs no more with another one in it.
-const BATCH: usize = 9;
-/// Pieces that wait before a second thread hashes some: until then the first one takes what has come
-/// meanwhile, side by side.
-const BEHIND: usize = LANES;
+/// Pieces that a thread takes at once, and that wait before a second thread hashes some, too: until
+/// then the first one takes what has come meanwhile, side by side.
+const BATCH: usize = LANES;
 /// How long a piece waits for others.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(20);
 
 pub(crate) struct Gathering<T> {
     waiting: VecDeque<T>,
@@ -65,7 +63,7 @@ impl<T> Gathering<T> {
             return None;
         }
         self.hashing += 1;
-        let count = self.waiting.len().min(LANES);
+        let count = self.waiting.len().min(BATCH);
         let taken = self.waiting.drain(..count).collect();
         if self.waiting.is_empty() {
             (self.since, self.hurry) = (None, false);
@@ -92,7 +90,7 @@ impl<T> Gathering<T> {
         let count = self.waiting.len();
         let is_late = || self.look_again(now).is_some_and(|time| time.is_zero());
         let first = count > 0 && self.hashing == 0;
-        count >= BEHIND || (first && (self.hurry || count >= BATCH || is_late()))
+        count >= BATCH || (first && (self.hurry || is_late()))
     }
 }
 
@@ -126,9 +124,9 @@ mod tests {
     #[test]
     fn a_batch_goes_at_once_and_so_does_what_gains_nothing_by_waiting() {
         let now = Instant::now();
-        let mut batch = gathering(8, now);
-        assert!(batch.push(8, true, now));
-        assert_eq!(batch.take(now).unwrap().len(), 9);
+        let mut batch = gathering(LANES - 1, now);
+        assert!(batch.push(99, true, now));
+        assert_eq!(batch.take(now).unwrap().len(), LANES);
         let mut hurried = gathering(1, now);
         assert!(hurried.push(1, false, now));
         assert_eq!(hurried.take(now), Some(vec![0, 1]));

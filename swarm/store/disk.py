@@ -67,6 +67,10 @@ class Disk:
         """A descriptor that is readable while completions wait."""
         return self._native.fileno()
 
+    def hurry(self) -> None:
+        """Somebody waits for a slot: no part waits for others to be hashed with any more."""
+        self._native.hurry()
+
     def drain(self) -> None:
         """Dispatch all completions. A callback that raises does not keep the others from theirs."""
         errors = []
