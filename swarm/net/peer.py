@@ -12,6 +12,8 @@ from swarm._wire import Wire
 from swarm.errors import ProtocolError, StorageError
 from swarm.proto.handshake import SIZE, Handshake, plausible
 
+from . import near
+
 BLOCKS_PER_TURN = 128
 """After this many blocks (2 MiB) other connections get their turn."""
 WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
@@ -147,6 +149,8 @@ class Connection(asyncio.BufferedProtocol):
         self._read = read
         self._timeout = timeout
         self._clear_timer()
+        if self._transport is not None and (sock := self._transport.get_extra_info("socket")):
+            near.bound(sock)
 
     def greet(self, handshake: Handshake) -> None:
         """Answers an incoming handshake."""
