@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args
+
+from msgspec import Struct
 
 from .errors import ConfigError, StorageError, SwarmError, TrackerError
 
@@ -29,78 +30,67 @@ class PeerAddr(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that happened to `torrent`."""
 
     torrent: Torrent
 
 
-@dataclass(frozen=True, slots=True)
-class TorrentDone(Event):
+class TorrentDone(Event, frozen=True):
     """Every piece is here, right, and written."""
 
 
-@dataclass(frozen=True, slots=True)
-class TorrentStopped(Event):
+class TorrentStopped(Event, frozen=True):
     """The torrent stopped on an error; `resume()` tries again."""
 
     error: StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class TorrentMoved(Event):
+class TorrentMoved(Event, frozen=True):
     """All files are where they were to go; `path` is the torrent's `path` from now on."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class MoveFailed(Event):
+class MoveFailed(Event, frozen=True):
     """A move that an earlier run had begun could not be ended. The torrent runs on where its files are."""
 
     error: StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeDoubted(Event):
+class ResumeDoubted(Event, frozen=True):
     """What was remembered of the torrent could not be used, for this `reason`: what is there is checked."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeNotSaved(Event):
+class ResumeNotSaved(Event, frozen=True):
     """Progress could not be remembered; the torrent runs on, and it is tried again."""
 
     error: StorageError
 
 
-@dataclass(frozen=True, slots=True)
-class PieceVerified(Event):
+class PieceVerified(Event, frozen=True):
     """A piece is here, right, and written."""
 
     piece: int
 
 
-@dataclass(frozen=True, slots=True)
-class PieceFailed(Event):
+class PieceFailed(Event, frozen=True):
     """A piece failed its hash; `peers` sent parts of it."""
 
     piece: int
     peers: tuple[PeerAddr, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerJoined(Event):
+class PeerJoined(Event, frozen=True):
     """A peer is connected. `outgoing`: we dialled it."""
 
     addr: PeerAddr
     outgoing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLeft(Event):
+class PeerLeft(Event, frozen=True):
     """A connection has ended. `reason` says why, `banned` whether its host stays away for good."""
 
     addr: PeerAddr
@@ -108,8 +98,7 @@ class PeerLeft(Event):
     banned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerAnswered(Event):
+class TrackerAnswered(Event, frozen=True):
     """A tracker answered with `peers` addresses. `seeds` and `leechers` are what it counts.
 
     The secrets of its `url` are left out.
@@ -122,8 +111,7 @@ class TrackerAnswered(Event):
     warning: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerFailed(Event):
+class TrackerFailed(Event, frozen=True):
     """A tracker refused or did not answer. The secrets of its `url` are left out."""
 
     url: str

@@ -46,7 +46,7 @@ THIRD_PARTY = {
     "engine": set(),
     "net": {"aiohttp", "h11"},
     "store": {"msgspec"},
-    "session": {"platformdirs"},
+    "session": {"msgspec", "platformdirs"},
     "leaves": set(),
 }
 
