@@ -95,6 +95,17 @@ async def test_no_session_of_a_test_has_a_dht_unless_it_asks_for_one(lab, sample
     assert session.finding.port is None
 
 
+@pytest.mark.parametrize("folder", ["swarm/bench", "bench", "tests/crash"])
+def test_what_is_run_outside_of_the_tests_says_that_it_has_none(folder: str) -> None:
+    """A session, also one in another process, or a setting that brings it there."""
+    for path in (ROOT / folder).rglob("*.py"):
+        text = path.read_text()
+        if "Session(" in text and path.name != "drive_swarm.py":  # that one is told by its adapter
+            assert "dht=False" in text, f"{path} may reach for the DHT of the world"
+    assert '"dht": False' in (ROOT / "swarm/bench/clients/swarm.py").read_text()
+    assert "SWARM_NO_DHT = 1" in (ROOT / "Makefile").read_text()
+
+
 def test_a_session_without_it_imports_nothing_of_it(tmp_path, sample) -> None:
     program = """if True:
         import asyncio, sys, swarm
