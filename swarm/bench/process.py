@@ -94,14 +94,6 @@ class Process:
         self._peak = max(self._peak, peak)  # one that has left has no memory any more
         return Usage(cpu, self._peak)
 
-    def arrived(self) -> int:
-        """Bytes that have come in through the interfaces of its network namespace, but for loopback."""
-        with contextlib.suppress(OSError):
-            lines = Path(f"/proc/{self.pid}/net/dev").read_text().splitlines()[2:]
-            rows = (line.split(":") for line in lines)
-            return sum(int(row.split()[0]) for name, row in rows if name.strip() != "lo")
-        return 0
-
     def written(self) -> int:
         """Bytes that it has written to files, the page cache included."""
         with contextlib.suppress(OSError):

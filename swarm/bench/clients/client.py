@@ -59,6 +59,7 @@ class Client(ABC):
         self.told = ""
         """What it was started with, once it was: the command line, and every file that `write` made."""
         self._wrote: dict[str, str] = {}
+        self._before = 0
 
     @property
     def port(self) -> int:
@@ -121,6 +122,8 @@ class Client(ABC):
         self.told = self.told.replace(sys.executable, "python")
         env = {"HOME": str(self.folder), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         env |= self.environment()
+        if isinstance(self.host, Namespace):
+            self._before = self.host.received()
         inside = self.host.command(*command)
         self.process = Process(inside, self.folder / "log", cwd=self.folder, env=env)
         return self
@@ -142,7 +145,7 @@ class Client(ABC):
     def received(self) -> int:
         """Bytes that have come to it, about: off the network of its own, or else what it has written."""
         if isinstance(self.host, Namespace):
-            return self.running.arrived()
+            return self.host.received() - self._before
         return self.running.written()
 
     def stop(self) -> int:
