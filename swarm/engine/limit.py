@@ -14,8 +14,8 @@ from swarm._fill import BLOCK_SIZE
 
 BURST = 0.08
 """Seconds of a limit that may be saved up and used later: less than the tenth by which a second may differ."""
-TURN = 0.02
-"""Seconds between two turns while somebody waits, so that a fast limit costs fifty turns a second."""
+TURN = 0.03
+"""Seconds between two turns while somebody waits: a fast limit costs no more than some thirty a second."""
 MOST_BLOCKS = 1024
 """Given to one at once."""
 ROUNDING = 1.0

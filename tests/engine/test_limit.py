@@ -78,7 +78,7 @@ def test_three_per_cent_over_ten_seconds_and_ten_over_one(
 
 @given(RATES, st.integers(1, 30))
 @settings(max_examples=30, deadline=None)
-def test_waiting_costs_fifty_turns_a_second_at_most_and_one_a_block(rate: int, count: int) -> None:
+def test_waiting_costs_some_turns_a_second_at_most_and_one_a_block(rate: int, count: int) -> None:
     waiting = crowd(rate, count)
     waiting.run(2.0)
     assert waiting.turns <= min(2.0 / TURN, 2.0 * rate / BLOCK_SIZE) + 2

@@ -2,6 +2,8 @@
 for each address.
 
 usage: drive_swarm.py seed|leech TORRENT STATE-DIR uvloop|asyncio SETTINGS(JSON) ADDRESS:PORT=FOLDER...
+
+`torrent` among the settings is what `Session.add` is to be told beside the folder.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ async def main(role: str, torrent: str, state: str, settings: str, *where: str) 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, leaving.set)
-    chosen = swarm.Settings(**json.loads(settings))
+    turned = json.loads(settings)
+    own = turned.pop("torrent", {})
+    chosen = swarm.Settings(**turned)
     verify = False if role == "seed" else None
     async with AsyncExitStack() as sessions:
         torrents: list[swarm.Torrent] = []
@@ -37,7 +41,7 @@ async def main(role: str, torrent: str, state: str, settings: str, *where: str) 
             session = await sessions.enter_async_context(
                 swarm.Session(listen=at, state_dir=Path(state, str(n)), settings=chosen)
             )
-            torrents.append(await session.add(torrent, dest=folder, verify=verify))
+            torrents.append(await session.add(torrent, dest=folder, verify=verify, **own))
             waiting.append(asyncio.create_task(torrents[-1].wait_done()))
             waiting[-1].add_done_callback(over)
         await leaving.wait()
