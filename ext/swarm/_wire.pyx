@@ -28,6 +28,10 @@ UNASKED_LIMIT = 16
 """Blocks nobody asked for that a peer may send before it is closed."""
 CHOKED_REQUEST_LIMIT = 300
 """Requests that a peer may send long after we choked it."""
+NOISE_LIMIT = 2000
+"""Messages that move nothing forward, and KiB of messages nobody reads, before `receive` says USELESS."""
+WASTE_LIMIT = 16 << 20
+"""Bytes of blocks of no use, beyond as many as were of use, before it does."""
 
 # What `receive` saw.
 CHOKED = 1
@@ -43,6 +47,7 @@ REJECTED = 512
 ALLOWED = 1024
 LIMITED = 2048
 PORT = 4096
+USELESS = 8192
 
 UNLIMITED = 1 << 62
 """The `allowance` of a wire that no limit holds back."""
@@ -56,6 +61,8 @@ cdef enum:
     MOST_BATCH = 64          # and for the fastest: 1 MiB
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
+    NOISE_MOST = 2000        # twins of the limits above, for C
+    WASTE_MOST = 16 << 20
 
 cdef double LONGEST_TRIP = 1.0  # no peer is further away than this many seconds: the rest is a queue
 
@@ -91,6 +98,7 @@ cdef enum:                   # twins of the flags above, for C
     F_ALLOWED = 1024
     F_LIMITED = 2048
     F_PORT = 4096
+    F_USELESS = 8192
 
 
 cdef struct Asked:           # one request of ours; `fill` is borrowed: Wire.fills keeps it alive
@@ -137,8 +145,9 @@ cdef class Wire:
     cdef readonly uint64_t downloaded, uploaded, wasted, received
     cdef readonly uint64_t blocks
     cdef readonly uint32_t noise
+    """Messages since `take_noise` that moved nothing forward, and KiB of those that may be long."""
     cdef readonly uint16_t dht_port
-    """Messages since `take_noise` that moved nothing forward."""
+    """Where its node of the DHT is (BEP 5); 0 if it did not say."""
     # The request pipeline.
     cdef public uint32_t depth
     """Requests to keep outstanding: one more with each block that came in time, up to `ceiling`, and one less
@@ -261,6 +270,8 @@ cdef class Wire:
         finally:
             PyBuffer_Release(&view)
         self.c_refill(True)
+        if self.noise > NOISE_MOST or self.wasted > self.downloaded + WASTE_MOST:
+            self.events |= F_USELESS
         if not self.allowance and self.c_answers():
             self.events |= F_LIMITED
         if self.c_hungry():
@@ -436,7 +447,7 @@ cdef class Wire:
         elif kind == M_CANCEL:
             self.c_cancelled(load32(p + 5), load32(p + 9), load32(p + 13))
         elif kind == M_EXTENDED:
-            self.noise += 1
+            self.noise += 1 + length // 1024
             self.extended.append((p[5], PyBytes_FromStringAndSize(<const char*>p + 6, length - 2)))
             self.events |= F_EXTENDED
         elif kind == M_PORT:
@@ -446,7 +457,7 @@ cdef class Wire:
         elif kind in (M_HAVE_ALL, M_HAVE_NONE, M_SUGGEST, M_REJECT, M_ALLOWED_FAST):
             self.c_fast_message(kind, p)
         else:
-            self.noise += 1
+            self.noise += 1 + length // 1024
             self.skip = length - 1
         return 0
 

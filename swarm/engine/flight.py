@@ -24,6 +24,8 @@ PART_SIZE = 1 << 20
 """A piece is fetched in slots of at most this size, so that memory does not grow with the piece."""
 MOST_UNPROVEN = 2
 """Pieces that a peer may have under way alone before the first one of it was right."""
+MOST_PROBES = 2
+"""Slots that all snubbed peers together may hold: they show what they are with one, and cost others no more."""
 OLDEST = 8
 """Pieces under way of which some may need help, before something is begun that comes after them."""
 MARGIN = 0.1
@@ -75,6 +77,7 @@ class Flight:
         """Pieces whose blocks are all here and whose verdict is not."""
         self.starving: OrderedDict[int, Peer] = OrderedDict()
         """Peers that would take a piece if there was a slot, by key, the longest waiting first."""
+        self._probing: list[Peer] = []
         self._orphans: dict[int, Fill] = {}
         self._shared: dict[int, Fill] = {}
         self._buffers = buffers
@@ -197,6 +200,8 @@ class Flight:
             return None
         if not peer.proven and self._alone(peer) >= max(MOST_UNPROVEN - peer.strikes, 1):
             return None
+        if peer.snubbed and not self._may_probe(peer):
+            return None
         slot = self._buffers.checkout(self._part_size) or self._reclaim()
         if slot is None:
             self.starving[peer.key] = peer
@@ -213,6 +218,14 @@ class Flight:
         if not peer.parole and peer.slow_for(self._piece_length):
             self._shared[piece] = fill
         return fill
+
+    def _may_probe(self, peer: Peer) -> bool:
+        """Whether a snubbed peer may hold a slot that others could fill."""
+        self._probing = [one for one in self._probing if one.snubbed and one.wire.fills]
+        if len(self._probing) >= MOST_PROBES or peer in self._probing:
+            return False
+        self._probing.append(peer)
+        return True
 
     def _alone(self, peer: Peer) -> int:
         """Pieces without a verdict that have come, or are to come, from this peer only."""

@@ -33,12 +33,10 @@ LOOK = 0.25
 """In end game those who have nothing to do look this often whether somebody has come to be slow."""
 HAVE_DELAY = 0.1
 """Finished pieces wait this long for company before they are announced to a peer."""
+SHORT_PATIENCE = 4.0
+"""Seconds after which a peer that sends nothing is snubbed while others wait for what it holds."""
 FEW_PEERS = 3
 """With fewer peers and candidates than this a download asks its trackers early."""
-NOISE_LIMIT = 2000
-"""Messages a second that move nothing forward before a peer is closed."""
-MOST_WASTE = 16 << 20
-"""Bytes of no use that a peer may send, beyond as many as were of use."""
 
 
 class Torrent:
@@ -224,6 +222,9 @@ class Torrent:
         if events & _wire.PARTS:
             peer.landed(now)
             self._flight.collect(peer)
+        if events & _wire.USELESS:
+            self._host.close(peer, self._offence(peer, now) or "of no use")
+            return
         if events & (_wire.BITFIELD | _wire.HAVE):
             if not wire.am_interested and self.picker.interesting(wire.bits):
                 wire.interested(True)
@@ -251,7 +252,7 @@ class Torrent:
 
     def on_written(self, now: float) -> None:
         """A slot may have come free."""
-        self._flight.feed_starving()
+        self._feed_starving()
 
     def on_verdict(self, piece: int, good: bool, now: float) -> None:
         """A piece was hashed, and written where it was right."""
@@ -265,7 +266,7 @@ class Torrent:
                 self._on_finished()
         else:
             self._on_bad(piece, keys)
-        self._flight.feed_starving()
+        self._feed_starving()
         for key in keys or ():  # strangers wait for what becomes of their first pieces
             if (peer := self.peers.get(key)) is not None:
                 self._feed(peer)
@@ -326,26 +327,33 @@ class Torrent:
         self._limit.settle()
         asked = sum(1 for peer in self.peers.values() if peer.wire.outstanding) or 1
         share = max(16, self._memory_blocks * 3 // 4 // asked)
+        patience = self._patience()
         for peer in list(self.peers.values()):
             peer.sample(now)
             if reason := self._offence(peer, now):
                 self._host.close(peer, reason)
                 continue
-            self._care(peer, share, now)
+            self._care(peer, share, patience, now)
         self._feed_idle()
 
+    def _patience(self) -> float:
+        """For how long a peer may send nothing of what it owes us before others get it."""
+        idle = any(peer.wire.hungry and not peer.wire.outstanding for peer in self.peers.values())
+        longest = self._settings.snub_timeout
+        return min(longest, SHORT_PATIENCE) if idle or self._flight.starving else longest
+
     def _offence(self, peer: Peer, now: float) -> str | None:
-        if peer.wire.take_noise() > NOISE_LIMIT * TICK:
-            return "a flood of empty messages"
-        if peer.wire.wasted > peer.wire.downloaded + MOST_WASTE:
+        if peer.wire.take_noise() > _wire.NOISE_LIMIT * TICK:
+            return "a flood of messages of no use"
+        if peer.wire.wasted > peer.wire.downloaded + _wire.WASTE_LIMIT:
             return "mostly bytes of no use"
         if now - peer.heard_at > self._settings.idle_timeout:
             return "silent for too long"
         return None
 
-    def _care(self, peer: Peer, share: int, now: float) -> None:
+    def _care(self, peer: Peer, share: int, patience: float, now: float) -> None:
         wire = peer.wire
-        if wire.outstanding and now - peer.progress_at > self._settings.snub_timeout:
+        if wire.outstanding and now - peer.progress_at > patience:
             peer.snubbed = True
             peer.progress_at = now
             self._flight.abandon(peer)
@@ -371,6 +379,12 @@ class Torrent:
         peers = [peer for peer in self.peers.values() if peer.key not in starving]
         for peer in sorted(peers, key=lambda peer: peer.snubbed):
             self._feed(peer)
+        self._feed_starving()
+
+    def _feed_starving(self) -> None:
+        if self._limit.active:
+            for peer in self._flight.starving.values():
+                self._feed(peer)  # which asks for its turn
         self._flight.feed_starving()
 
     def _feed(self, peer: Peer) -> None:

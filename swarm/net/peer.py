@@ -18,6 +18,8 @@ BLOCKS_PER_TURN = 128
 """After this many blocks (2 MiB) other connections get their turn."""
 WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
 """The transport's buffer: above the first nothing more is read for it, below the second it goes on."""
+CHOKED_HIGH = 16 << 10
+"""The same for a peer that we choke and serve all the same (BEP 6): it holds a block, and no more memory."""
 FRAME_HEADER = 13
 REQUEST_SIZE = 12
 """Bytes of one packed request."""
@@ -68,6 +70,7 @@ class Connection(asyncio.BufferedProtocol):
         self.outgoing = opening is not None
         self.addr: tuple[str, int] = ("", 0)
         self.closed = False
+        self._tight = False
         self.limited = False
         """A limit says when blocks are sent: the hub gives it its turns."""
         self._clock = asyncio.get_running_loop().time
@@ -159,12 +162,17 @@ class Connection(asyncio.BufferedProtocol):
 
     # ------------------------------------------------------------ output
 
+    @property
+    def unread(self) -> int:
+        """Bytes that wait in our memory for the peer to take them."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def flush(self) -> None:
         """Writes what the wire has to say."""
         if self.wire is not None and (data := self.wire.take_output()) and not self.closed:
             assert self._transport is not None
             self._transport.write(data)
-            if self._paused and self._transport.get_write_buffer_size() > MOST_UNREAD:
+            if self._paused and self.unread > MOST_UNREAD:
                 self.close("reads nothing")
 
     def serve(self) -> None:
@@ -172,6 +180,8 @@ class Connection(asyncio.BufferedProtocol):
         wire = self.wire
         if wire is None or self._serving:
             return
+        if wire.am_choking is not self._tight and not self.closed:
+            self._tighten(wire.am_choking)
         if self.limited:
             if self._ready:
                 self.hub.ask(self)
@@ -186,6 +196,12 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._serving = False
         asyncio.get_running_loop().call_soon(self.serve)
+
+    def _tighten(self, tight: bool) -> None:
+        assert self._transport is not None
+        self._tight = tight
+        high, low = (CHOKED_HIGH, 0) if tight else (WRITE_HIGH, WRITE_LOW)
+        self._transport.set_write_buffer_limits(high=high, low=low)
 
     def give(self, blocks: int) -> int:
         """Sends so many blocks at most; how many bytes those are. The turn that was asked for."""
@@ -203,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _serve(self, wire: Wire, blocks: int) -> bytes:
         assert self._read is not None
-        packed = wire.take_requests(blocks)
+        packed = wire.take_requests(1 if self._tight else blocks)
         self._reading = True
         self._read(packed, partial(self._send, packed, wire.am_choking))
         return packed

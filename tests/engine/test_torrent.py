@@ -20,8 +20,9 @@ from rig import (
 
 from swarm._bits import Rarity
 from swarm._fill import BLOCK_SIZE
+from swarm._wire import NOISE_LIMIT
 from swarm.engine.peer import Peer
-from swarm.engine.torrent import HAVE_DELAY, NOISE_LIMIT
+from swarm.engine.torrent import HAVE_DELAY
 from swarm.proto.tracker import TrackerReply
 from swarm.settings import Settings
 

@@ -136,7 +136,42 @@ def test_pw10_unknown_messages_are_noise(connect: Connect) -> None:
         wire.receive(flood)
     assert wire.noise == 1_000_000
     assert wire.take_output() == b""
-    assert wire.receive(reference.have(1)) == _wire.HAVE
+    assert wire.receive(reference.have(1)) == _wire.HAVE | _wire.USELESS
+    assert wire.take_noise() == 1_000_000
+    assert wire.receive(reference.have(2)) == _wire.HAVE
+
+
+@pytest.mark.parametrize("kind", [99, 20])
+def test_pw10_long_messages_that_nobody_reads_are_more_noise(connect: Connect, kind: int) -> None:
+    wire = connect()
+    long = reference.message(kind, b"\7" + bytes((1 << 20) - 10))
+    taken = 0
+    while not wire.receive(long) & _wire.USELESS:
+        taken += len(long)
+    assert 0 < taken < _wire.NOISE_LIMIT * 1024
+    assert len(wire.take_extended()) <= 3
+
+
+def test_pw21_waste_is_bounded_at_once(connect: Connect) -> None:
+    """A read that goes beyond the budget says so, without waiting for the engine's next look."""
+    wire = connect(piece_length=1 << 20)
+    wire.interested(True)
+    fill = Fill(0, 1 << 20, 1 << 20)
+    fill.attach(bytearray(1 << 20))
+    wasted = 0
+    while True:
+        wire.receive(UNCHOKE)
+        wire.assign(fill)
+        wire.refill()
+        asked = reference.requests(wire.take_output())
+        wire.unassign(fill)  # what was asked may still come, and is of no use
+        wire.take_noise()
+        for piece, begin, size in asked:
+            flags = wire.receive(reference.block(piece, begin, bytes(size)))
+            wasted += size
+            assert bool(flags & _wire.USELESS) == (wasted > _wire.WASTE_LIMIT)
+            if flags:
+                return
 
 
 def test_pw11_a_million_keepalives(connect: Connect) -> None:
@@ -397,7 +432,7 @@ def test_pw31_chokes_flap(connect: Connect, fetch: Fetch, fast: bool) -> None:
 def test_pw31_interest_flaps(connect: Connect) -> None:
     wire = connect()
     flags = wire.receive((reference.message(2) + reference.message(3)) * 10_000)
-    assert flags == _wire.INTEREST
+    assert flags == _wire.INTEREST | _wire.USELESS
     assert wire.noise == 20_000
     assert not wire.peer_interested
     assert wire.take_output() == b""

@@ -226,7 +226,7 @@ class Peer:
             elif kind in SIZES or kind in (BITFIELD, EXTENDED):
                 self._take(kind, (yield size - 1))
             else:
-                self.noise += 1
+                self.noise += 1 + size // 1024
                 left = size - 1
                 while left:
                     left -= len((yield -left))
@@ -306,7 +306,7 @@ class Peer:
         elif kind == CANCEL:
             self._cancel((number(payload), number(payload, 4), number(payload, 8)))
         elif kind == EXTENDED:
-            self.noise += 1
+            self.noise += 1 + (1 + len(payload)) // 1024
             self.extended.append((payload[0], payload[1:]))
             self.seen.add("EXTENDED")
         elif kind == PORT:
