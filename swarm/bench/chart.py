@@ -24,7 +24,7 @@ ROW = 46
 BAR = 26
 LETTER = 7.3
 """The width of a letter, more or less: 13 pixels of a sans-serif face."""
-TOP = 118
+TOP = 126
 FOOT = 64
 DOT = 2.6
 STYLE = """
@@ -148,7 +148,9 @@ def _panel(report: Report, panel: Panel, left: float, rows: int) -> Iterator[str
     # The figures of the longest bars stand behind their whiskers, within the panel.
     per_unit = (PANEL - 46) / marks[-1]
     bottom = TOP + ROW * rows
-    yield _text(left, TOP - 24, panel.title, "head")
+    yield _text(left, TOP - 34, panel.title, "head")
+    if len(panel.keys) > 1:
+        yield from _legend(panel, left, TOP - 17)
     for mark in marks:
         x = left + mark * per_unit
         kind = "axis" if mark == 0 else "grid"
@@ -180,6 +182,17 @@ def _panel(report: Report, panel: Panel, left: float, rows: int) -> Iterator[str
             yield _text(high + 7, y + (thick - 1) / 2 + 4, _figure(spread.median / scale), "quiet")
 
 
+def _legend(panel: Panel, x: float, y: float) -> Iterator[str]:
+    """Which bar of a name is which: the first in full colour, the second in pale."""
+    for at, key in enumerate(panel.keys[:2]):
+        for side in ("ours", "theirs"):
+            kind = f"{side}{'2' * at}"
+            yield f'<rect class="{kind}" x="{x:.1f}" y="{y - 9:.1f}" width="10" height="10"/>'
+            x += 12
+        yield _text(x + 3, y, QUANTITIES[key].title, "quiet")
+        x += 105
+
+
 def _whisker(low: float, high: float, y: float, thick: float) -> Iterator[str]:
     if high - low >= 1:
         reach = thick * 0.28
@@ -190,8 +203,6 @@ def _whisker(low: float, high: float, y: float, thick: float) -> Iterator[str]:
 
 def _foot(report: Report, height: float) -> Iterator[str]:
     rounds = f"bar: median of {report.rounds}; dots: rounds; whiskers: lowest to highest"
-    if "leecher_cpu" in report.keys:
-        rounds += "; upper CPU bar: leechers, lower: seeders"
     machine = report.machine
     line = (
         f"{machine.cpu}, {machine.cores} cores, {machine.system}, {machine.file_system}, "

@@ -123,6 +123,10 @@ def _told(report: Report, full: bool) -> Iterator[str]:
         yield ""
         yield "told:" if full else "told (in full with -v or --json):"
     for name, sides in told.items():
+        if (
+            not full and " to " in name
+        ):  # a pair, of clients that are told the same as by themselves
+            continue
         title = " ".join(filter(None, (name, report.versions.get(name, ""))))
         for side, words in sides.items():
             if full:

@@ -147,7 +147,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert (read["v"], read["type"], read["version"]) == (1, "version", swarm.__version__)
 
 
-HEAVY = ("aiohttp", "rich", "uvloop", "msgspec", "platformdirs", "asyncio", "swarm._native")
+HEAVY = (
+    "aiohttp", "rich", "uvloop", "msgspec", "platformdirs", "asyncio", "swarm._native", "swarm.bench",
+    "swarm.apps.bench",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", ["info", "version"])
