@@ -9,32 +9,32 @@ went at 90 % of that. Needs root on Linux, and libtorrent.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import shutil
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from loopback import CLIENTS, TRACKER_PORT, payload
-
-import swarm
 from swarm.bench import link
-from swarm.bench.clients import Client
-from swarm.bench.network import Host, Network, missing
+from swarm.bench.clients import Client, every
+from swarm.bench.host import Host
+from swarm.bench.network import Network, missing
+from swarm.bench.payload import Payload
+from swarm.bench.round import MIB
 from swarm.bench.tracker import Tracker
+from swarm.bench.work import Work
 
-MIB = 1024 * 1024
 ROOT = Path(__file__).resolve().parents[1]
 LINKS: dict[str, dict[str, float]] = {
     "delay": {"delay": 0.05},
     "loss": {"delay": 0.05, "loss": 0.01},
     "gbit": {"rate": 125e6},
 }
-STREAM_PORT = 7000
+TRACKER_PORT, STREAM_PORT = 6969, 7000
 INTERVAL = 0.02
 """Seconds between two readings of the leecher's interface."""
 FIRST_BLOCK = 16 * 1024
@@ -120,22 +120,22 @@ def stream(on: str, network: Network, seconds: float) -> Round:
 
 
 def transfer(
-    on: str, kind: type[Client], network: Network, source: Path, file: Path, scratch: Path
+    on: str, kind: type[Client], network: Network, payload: Payload, scratch: Path
 ) -> Round:
     """One torrent from the first host to the second. RuntimeError if it fails."""
     seeding, leeching = network.hosts
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     tracker = Tracker(seeding.listen(TRACKER_PORT))
-    seeder = kind(seeding, scratch / "seeder", data=source.parent)
+    seeder = kind(seeding, scratch / "seeder", data=payload.folder)
     leecher = kind(leeching, scratch / "leecher")
     try:
         with seeder, leecher:
-            seeder.seed(file)
+            seeder.seed(payload.torrent)
             if not tracker.wait(seeding.address, "*", 30):
                 raise RuntimeError(f"{kind.name} does not seed:\n{seeder.running.tail()}")
             meter = Meter(leeching)
-            leecher.leech(file)
+            leecher.leech(payload.torrent)
             done = tracker.wait(leeching.address, "completed", 180)
             measured = meter.stop(on, kind.name)
             leecher.stop()
@@ -175,19 +175,20 @@ def main() -> int:
     """Runs what the command line asks for; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--link", action="append", choices=LINKS, help="repeatable (all)")
-    parser.add_argument("--only", action="append", choices=CLIENTS, help="repeatable")
+    parser.add_argument("--only", action="append", choices=every(), help="repeatable")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one transfer, about (8)")
     parser.add_argument("--rounds", type=int, default=2, help="of each (2)")
     parser.add_argument("--dir", type=Path, default=ROOT / "build" / "bench",
                         help="where the data goes: a folder on a real disk")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rounds there")
     options = parser.parse_args()
-    kinds = [CLIENTS[name] for name in options.only or ["swarm", "libtorrent"]]
+    kinds = [every()[name] for name in options.only or ["swarm", "libtorrent"]]
     for problem in (missing(), link.missing(), *(kind.missing() for kind in kinds)):
         if problem:
             print(f"cannot run: {problem}", file=sys.stderr)
             return 2
     folder: Path = options.dir.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     rounds: list[Round] = []
     for on in options.link or LINKS:
         for n in range(options.rounds):
@@ -195,13 +196,12 @@ def main() -> int:
                 plain = stream(on, network, options.seconds)
                 note(rounds, plain)
                 size = (int(plain.rate * options.seconds) // 32 + 1) * 32 * MIB
-                source = payload(folder, size, 1)
                 url = f"http://{network.hosts[0].address}:{TRACKER_PORT}/announce"
-                made = swarm.Metainfo.create(source, trackers=[url], piece_length=MIB)
-                file = folder / "payload.torrent"
-                file.write_bytes(asyncio.run(made).to_bytes())
-                for kind in kinds:
-                    note(rounds, transfer(on, kind, network, source, file, folder / "round"))
+                with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                    work = Work(where="namespaces", size=size)
+                    payload = Payload.make(work, Path(scratch), url)
+                    for kind in kinds:
+                        note(rounds, transfer(on, kind, network, payload, Path(scratch, "round")))
     show(rounds)
     if options.json:
         options.json.write_text(json.dumps([asdict(done) for done in rounds], indent=1) + "\n")
