@@ -82,25 +82,16 @@ class Process:
             with contextlib.suppress(OSError, ValueError):
                 cpu += time.clock_gettime((~pid << 3) | 2)  # MAKE_PROCESS_CPUCLOCK(pid, SCHED)
                 cpu += sum(map(int, _stat(pid)[CHILDREN_CPU])) / ticks
-                status = Path(f"/proc/{pid}/status").read_text()
-                peak += next(
-                    (
-                        int(line.split()[1]) * 1024
-                        for line in status.splitlines()
-                        if "VmHWM" in line
-                    ),
-                    0,
-                )
+                peak += _counted(pid, "status", "VmHWM") * 1024
         self._peak = max(self._peak, peak)  # one that has left has no memory any more
         return Usage(cpu, self._peak)
 
     def written(self) -> int:
         """Bytes that it has written to files, the page cache included."""
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{self.pid}/io").read_text().splitlines():
-                if line.startswith("write_bytes"):
-                    return int(line.split()[1])
-        return 0
+        try:
+            return _counted(self.pid, "io", "write_bytes")
+        except OSError:
+            return 0  # it has left
 
     def terminate(self) -> None:
         """Asks it to leave (SIGTERM), if it is still there."""
@@ -158,6 +149,12 @@ def _dying_with_us() -> list[str]:
         tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
         return prefix if tried.returncode == 0 else []
     return []
+
+
+def _counted(pid: int, file: str, name: str) -> int:
+    """What a line of proc(5) counts; 0 if there is no such line."""
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def _stat(pid: int) -> list[str]:

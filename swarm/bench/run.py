@@ -28,16 +28,12 @@ def measure(
 
     All data is in a new folder in `folder`, which should be on a real disk, and is gone at the end, as
     are all processes, however this ends. A client that fails yields its Failure and has no further
-    round. `on_event` is called a few times a second, in this thread. `swarm.ConfigError` if there is
-    not enough room on the disk.
+    round. `on_event` is called a few times a second, in this thread. `swarm.ConfigError` if nothing
+    can be written there, or there is not enough room.
     """
-    needed = work.size + 2 * work.total
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise swarm.ConfigError(f"{folder} has {free:,} bytes free of the {needed:,} that it takes")
     pairs = [Pair.of(client) for client in clients]
     failed: set[Pair] = set()
-    scratch = Path(tempfile.mkdtemp(prefix="swarm-bench-", dir=folder))
+    scratch = _room(folder, work.size + 2 * work.total)
     try:
         with work.place() as place, place.hosts[0].listen() as listener:
             address, port = listener.getsockname()
@@ -59,3 +55,13 @@ def measure(
                         yield Failure(pair.name, number, str(error), transfer.told)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _room(folder: Path, needed: int) -> Path:
+    try:
+        free = shutil.disk_usage(folder).free
+        if free >= needed:
+            return Path(tempfile.mkdtemp(prefix="swarm-bench-", dir=folder))
+    except OSError as error:
+        raise swarm.ConfigError(f"nothing can be made in {folder}: {error.strerror}") from error
+    raise swarm.ConfigError(f"{folder} has {free:,} bytes free of the {needed:,} that it takes")

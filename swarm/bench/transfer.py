@@ -28,9 +28,7 @@ SLOWEST = 1 * MIB
 """Bytes/s that all leechers together must reach in the end."""
 STALL = 60.0
 STEP = 256 * 1024
-"""A leecher that takes `STALL` seconds for fewer bytes than this has stalled."""
-
-
+"""Leechers that take `STALL` seconds for fewer bytes than this have stalled."""
 LOG = 1500
 """Bytes of a log that a failure quotes."""
 
@@ -40,7 +38,7 @@ class Refused(Exception):
 
 
 class Transfer:
-    """One round. `told` is known once the clients were started."""
+    """One round of `pair`, the `number`th."""
 
     def __init__(
         self,
@@ -50,7 +48,6 @@ class Transfer:
         number: int,
         on_event: Callable[[Progress], object],
     ) -> None:
-        self.told = Told()
         self._pair, self._work, self._payload, self._number = pair, work, payload, number
         self._on_event = on_event
         self._phase: Phase = "warming"
@@ -60,14 +57,22 @@ class Transfer:
         self._end_of: dict[Endpoint, Client] = {}
         self._came: set[Endpoint] = set()
         self._began = 0.0
-        self._before = 0
-        """Bytes that had come to the leechers' hosts until all of them began: in earlier rounds."""
         self._ended: dict[Endpoint, float] = {}
         self._start_cpu: dict[Client, float] = {}
         self._weighed: dict[Client, Usage] = {}
         self._everyone = threading.Event()
         """Set when all leechers have announced that they start."""
         self._news = threading.Condition()
+
+    @property
+    def told(self) -> Told:
+        """What the clients were started with, as far as they were."""
+        return Told(
+            *(
+                "".join(client.told for client in side[:1])
+                for side in (self._seeders, self._leechers)
+            )
+        )
 
     def run(self, hosts: Sequence[Host], listener: socket.socket, folder: Path) -> Round:
         """Does it in `folder`, which is made and deleted. `Refused` if it fails or the bytes differ."""
@@ -91,9 +96,7 @@ class Transfer:
                 if leecher.done == "exit":
                     watchers.append(threading.Thread(target=self._watch, args=[leecher]))
                     watchers[-1].start()
-            self.told = Told(self._seeders[0].told, self._leechers[0].told)
             self._until(self._everyone.is_set, START, "start")
-            self._before = self._received()
             self._enter("leeching")  # anew, so that the rate is that of the transfer
             self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
             self._enter("comparing")
@@ -152,9 +155,6 @@ class Transfer:
                 self._news.notify_all()
             self._everyone.wait()
 
-    def _seeding(self, tracker: Tracker) -> bool:
-        return all(tracker.seeds(end) for seeder in self._seeders for end in seeder.endpoints)
-
     def _introduces(self, asking: Endpoint, other: Endpoint) -> bool:
         """Seeders have no use for each other, as trackers know."""
         leeching = (asking in self._end_of) + (other in self._end_of)
@@ -190,6 +190,9 @@ class Transfer:
             Progress(self._pair.name, self._number, self._phase, received, total, seconds)
         )
 
+    def _seeding(self, tracker: Tracker) -> bool:
+        return all(tracker.seeds(end) for seeder in self._seeders for end in seeder.endpoints)
+
     def _start(self, start: Callable[[Path], Client]) -> None:
         try:
             start(self._payload.torrent)
@@ -204,7 +207,7 @@ class Transfer:
             while not self._news.wait_for(true, TICK):
                 self._expect_all()
                 now = time.monotonic()
-                received = self._received() - self._before if what == "finish" else 0
+                received = self._received() if what == "finish" else 0
                 self._tell(received)
                 if received >= moved + STEP:
                     moved, moved_at = received, now

@@ -228,6 +228,8 @@ def test_who_does_nothing_runs_out_of_time(tmp_path: Path, monkeypatch: pytest.M
     (found,) = run(work(), Silent, folder=tmp_path)
     assert isinstance(found, Failure)
     assert "does not seed" in found.reason
+    assert "signal.pause()" in found.told.seeder
+    assert found.told.leecher == ""
 
 
 def test_progress_is_told(where: Where, tmp_path: Path) -> None:
@@ -285,6 +287,13 @@ def test_bytes_that_came_are_counted(where: Where, tmp_path: Path) -> None:
     run(work(where, size=8 * MIB), Counted, folder=tmp_path, rounds=2)
     assert len(seen) == 2
     assert all(8 * MIB <= received < 10 * MIB for received in seen), seen
+
+
+def test_the_folder_must_be_one(tmp_path: Path) -> None:
+    for folder in (tmp_path / "none", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(swarm.ConfigError, match=f"nothing can be made in {folder}"):
+            next(measure(work(), [Swarm], 1, folder=folder))
 
 
 def test_the_disk_must_have_room(tmp_path: Path) -> None:
