@@ -229,16 +229,28 @@ impl Files {
         self.open.forget(self.id);
     }
 
-    /// Writes at `offset` of the stream, one positioned write per file touched.
+    /// Writes one part behind the other from `offset` of the stream on: at once, for each file touched.
     pub(crate) fn write(
         &self,
         offset: u64,
-        mut bytes: &[u8],
+        parts: &[&[u8]],
         mut touched: impl FnMut(usize),
     ) -> Result<(), Fault> {
-        for span in self.layout.spans(offset, bytes.len()) {
-            let (now, rest) = bytes.split_at(span.length);
-            bytes = rest;
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut parts = parts.iter().copied();
+        let mut rest: &[u8] = &[];
+        for span in self.layout.spans(offset, length) {
+            let mut now = Vec::with_capacity(parts.len() + 1);
+            let mut left = span.length;
+            while left > 0 {
+                if rest.is_empty() {
+                    rest = parts.next().unwrap_or_default();
+                }
+                let piece;
+                (piece, rest) = rest.split_at(rest.len().min(left));
+                left -= piece.len();
+                now.push(piece);
+            }
             if self.is_pad(span.file) {
                 continue;
             }
@@ -247,10 +259,10 @@ impl Files {
                 .map_err(Fault::at(span, "open"))?;
             let at = used.start + span.offset;
             let intact = self.intact(used.place, &used.file.file);
-            let done = intact.and_then(|()| used.file.write_at(now, at));
-            used.wrote(at, now.len() as u64);
+            let done = intact.and_then(|()| used.file.write_at(&now, at));
+            used.wrote(at, span.length as u64);
             if done.is_ok() {
-                self.has(used.place, at + now.len() as u64);
+                self.has(used.place, at + span.length as u64);
             }
             // Not before: a sync that came in between would have taken note of it in vain.
             touched(used.place);

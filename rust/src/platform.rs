@@ -34,7 +34,7 @@ mod window;
 pub(crate) use folder::{Folder, open_plain};
 pub(crate) use imp::{
     Map, allocate, descriptors, holes, is_same, let_go, no_read_ahead, number, open_direct, punch,
-    read_at, read_cached_at, still_there, will_need, will_sync, write_some_at,
+    read_at, read_cached_at, still_there, will_need, will_sync, write_some_at, write_some_of,
 };
 pub(crate) use lock::{Lock, lock};
 pub(crate) use window::Window;

@@ -97,10 +97,11 @@ impl Storage {
         }
     }
 
-    /// Writes, and remembers which files a sync has to cover.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
-        self.recent.forget(offset, bytes.len());
-        self.files.write(offset, bytes, |file| {
+    /// Writes one part of the stream behind the other, and remembers which files a sync has to cover.
+    pub(crate) fn write(&self, offset: u64, parts: &[&[u8]]) -> Result<(), Fault> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        self.recent.forget(offset, length);
+        self.files.write(offset, parts, |file| {
             locked(&self.dirt).written.insert(file);
         })
     }

@@ -206,9 +206,12 @@ class Flight:
         if slot is None:
             self.starving[peer.key] = peer
             return None
-        piece = self.picker.pick(offered, self._rng)
+        piece = self._neighbour(peer, offered)
+        if piece is None:
+            piece = self.picker.pick(offered, self._rng)
         if piece is None:
             return None
+        peer.opened = piece
         padding = self._padding.get(piece, 0)
         fill = Fill(piece, self._size(piece), self._part_size, padding)
         self._buffers.align(slot, piece, 0)
@@ -226,6 +229,16 @@ class Flight:
             return False
         self._probing.append(peer)
         return True
+
+    def _neighbour(self, peer: Peer, offered: Bits) -> int | None:
+        """The small piece behind the one that a fast peer began last: what follows each other is read and
+        written at once, `PART_SIZE` of it."""
+        together = PART_SIZE // self._piece_length
+        if together < 2 or self.picker.ordered or not peer.abreast(PART_SIZE):
+            return None
+        if (peer.opened + 1) % together == 0:
+            return None
+        return self.picker.pick_next_to(peer.opened, offered)
 
     def _alone(self, peer: Peer) -> int:
         """Pieces without a verdict that have come, or are to come, from this peer only."""

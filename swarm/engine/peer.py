@@ -46,6 +46,7 @@ class Peer:
         "heard_at",
         "joined",
         "kept_alive_at",
+        "opened",
         "outgoing",
         "pace",
         "parole",
@@ -101,6 +102,8 @@ class Peer:
         )
         self.snubbed = False
         self.parole = False
+        self.opened = -1
+        """The piece that it began last; at first, none."""
         self.strikes = 0
         """Bad pieces that its host has sent alone."""
         self.proven = False

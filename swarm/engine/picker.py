@@ -62,6 +62,18 @@ class Picker:
         rarity.unwant(piece)
         return piece
 
+    def pick_next_to(self, piece: int, offered: Bits) -> int | None:
+        """Assigns the piece behind one that was picked, if it was as good a choice: as urgent, no less rare."""
+        rarity, after = self.rarity, piece + 1
+        if after >= rarity.n or not (rarity.wanted[after] and offered[after]):
+            return None
+        if rarity.rank(after) != rarity.rank(piece):
+            return None
+        if rarity.availability(after) > rarity.availability(piece):
+            return None
+        rarity.unwant(after)
+        return after
+
     def put_back(self, piece: int) -> None:
         """Its hash was wrong, or nobody fetches it any more. A verified piece stays verified."""
         if not self.have[piece]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable
 
@@ -113,6 +114,28 @@ class Desk:
 
 
 # ---------------------------------------------------------------- who gets what
+
+
+def test_a_fast_peer_sends_small_pieces_one_behind_the_other() -> None:
+    """A MiB of them: they are read and written at once."""
+    desk = Desk(160, PART_SIZE // 4)
+    desk.picker.rarity.join(desk.peer().wire.bits)
+    peer = desk.peer()
+    peer.proven = True
+    peer.burst = 4 * PART_SIZE
+    desk.feed(peer, 12 * 16)
+    order = [piece for piece, begin in desk.asked(peer) if not begin]
+    ends = [at for at, piece in enumerate(order) if piece % 4 == 3]
+    runs = [order[a + 1 : b + 1] for a, b in zip([-1, *ends], ends, strict=False)]
+    assert len(runs) >= 3
+    assert all(run == list(range(run[0], run[0] + len(run))) for run in runs)
+    assert len({run[0] // 4 for run in runs}) == len(runs), "and then elsewhere"
+    slow = desk.peer()
+    slow.proven = True
+    slow.burst = 4 * PART_SIZE - 1
+    desk.feed(slow, 12 * 16)
+    order = [piece for piece, begin in desk.asked(slow) if not begin]
+    assert any(b != a + 1 and a % 4 != 3 for a, b in itertools.pairwise(order))
 
 
 def test_a_fast_peer_sends_pieces_of_several_parts_side_by_side() -> None:

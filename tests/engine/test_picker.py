@@ -66,6 +66,22 @@ def test_interesting_is_what_is_not_verified() -> None:
     assert picker.missing.count == 8
 
 
+def test_the_piece_behind_is_taken_if_it_is_as_good_a_choice() -> None:
+    picker = Picker(bits(8, 2))
+    picker.rarity.join(whole(8))
+    picker.rarity.join(bits(8, 5))  # now less rare than the others
+    assert picker.pick_next_to(0, whole(8)) == 1
+    assert picker.pick_next_to(0, whole(8)) is None  # it is assigned
+    assert picker.pick_next_to(1, whole(8)) is None  # it is here
+    assert picker.pick_next_to(2, bits(8, 4)) is None  # it is not offered
+    assert picker.pick_next_to(4, whole(8)) is None
+    assert picker.pick_next_to(5, whole(8)) == 6
+    assert picker.pick_next_to(7, whole(8)) is None
+    picker.arrange(b"\1\1\1\1\5\1\1\1", sequential=False)
+    assert picker.pick_next_to(3, whole(8)) is None
+    assert picker.rarity.wanted_count == 5
+
+
 def test_an_empty_torrent_needs_nothing() -> None:
     picker = Picker(Bits(0))
     assert picker.exhausted

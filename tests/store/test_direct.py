@@ -76,6 +76,30 @@ async def test_short_ones_go_through_it(make_sample, committer, ext4, direct, pi
 
 
 @linux
+def test_small_pieces_that_follow_each_other_are_one_stretch(make_sample, ext4):
+    """Those that come together and are right; the last one of the file has a page of its own."""
+    piece = 64 << 10
+    sample = make_sample({"a": 15 * piece + 5000}, piece_length=piece)
+    files = [(file.path, file.length) for file in sample.meta.files]
+    disk, pool = _native.Disk(0, MIB), _native.Pool(2 * MIB)
+    storage = disk.open(ext4, files, piece, True)
+    order = [7, 2, 3, 1, 0, 5, 4, 9, 15, 12, 11, 14, 13, 10, 8]  # and 6 is wrong
+    for index in [*order, 6]:
+        data = sample.pieces[index] if index != 6 else bytes(piece)
+        slot = pool.checkout(len(data))
+        memoryview(slot)[:] = data
+        storage.commit(index, index, 0, slot, len(data), sample.sums[index])
+    assert {entry[0] for entry in disk.drain() if entry[1] == "verified"} == set(order)
+    path = ext4 / "t/a"
+    missing = range(6 * piece // PAGE, 7 * piece // PAGE)
+    there = [state for page, state in enumerate(cached(path)) if page not in missing]
+    assert there[-1]
+    assert not any(there[:-1])
+    got = path.read_bytes()
+    assert got[: 6 * piece] + sample.pieces[6] + got[7 * piece :] == sample.data
+
+
+@linux
 async def test_always_means_all_whole_pages(make_sample, committer, ext4):
     """A page that two pieces share goes through the cache, and so does the last one of the file."""
     piece = 5 * PAGE + 500

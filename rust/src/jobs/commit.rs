@@ -1,21 +1,24 @@
 //! Commit: a piece's parts are hashed in order and written.
 //!
 //! The parts of one piece run one after the other, on whichever thread; those of several pieces are
-//! hashed side by side.
+//! hashed and written together.
+
+mod together;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::files::Fault;
-use crate::hash::merkle::{self, LEAF};
-use crate::hash::pieces::Extent;
-use crate::hash::{Batch, Block, Digest, Sha1, Sha256, Stream, Sum256, hash_many};
+use crate::hash::merkle::LEAF;
+use crate::hash::{Block, Digest, Sha1, Stream, Sum256};
 use crate::platform::CANCELED;
 use crate::recent::Trace;
 use crate::ring::Outcome;
 use crate::slot::Slot;
 use crate::storage::Storage;
-use crate::workers::{Closed, guarded, locked};
+use crate::workers::{Closed, locked};
+
+pub(crate) use together::run_pieces;
 
 /// The next bytes of a piece. The last part brings the hash that the whole piece must have.
 pub(crate) struct Part {
@@ -72,76 +75,6 @@ struct Taken {
     sum: Option<Digest>,
 }
 
-/// Hashes and writes the next part of each of these pieces, at most `LANES` of them. `hashed` is called
-/// between the two.
-pub(crate) fn run_pieces(pieces: Vec<(Arc<Storage>, u32)>, hashed: impl FnOnce()) {
-    let next = |(storage, piece): (Arc<Storage>, u32)| storage.take_part(piece);
-    let mut taken: Vec<Taken> = pieces.into_iter().filter_map(next).collect();
-    let hash = || {
-        hash_together(&mut taken);
-        Ok(())
-    };
-    if let Err(fault) = guarded(hash) {
-        for one in &mut taken {
-            one.broken.get_or_insert(fault);
-        }
-    }
-    hashed();
-    for one in taken {
-        one.finish();
-    }
-}
-
-/// Each part goes on where the last one of its piece has ended.
-fn hash_together(taken: &mut [Taken]) {
-    let (trees, mut streams): (Vec<_>, Vec<_>) = taken.iter_mut().partition(|one| one.storage.v2);
-    let begun = streams
-        .iter_mut()
-        .map(|one| std::mem::take(&mut one.stream));
-    let mut batch = Batch::of(begun.collect());
-    batch.update(
-        &streams
-            .iter()
-            .map(|one| one.part.bytes())
-            .collect::<Vec<_>>(),
-    );
-    let (mut last, mut ended) = (Vec::new(), Vec::new());
-    for (one, stream) in streams.into_iter().zip(batch.into_streams()) {
-        if one.part.digest.is_some() {
-            last.push(one);
-            ended.push(stream);
-        } else {
-            one.stream = stream;
-        }
-    }
-    for (one, sum) in last.into_iter().zip(Batch::of(ended).finish()) {
-        one.sum = Some(Digest::V1(sum));
-    }
-    hash_trees(trees);
-}
-
-/// Padding behind a file's end has no leaves.
-fn hash_trees(mut taken: Vec<&mut Taken>) {
-    let extent = |one: &Taken| Extent::new(&one.storage.files.layout, one.piece);
-    let mut leaves = Vec::new();
-    let mut counts = Vec::with_capacity(taken.len());
-    for one in &taken {
-        let data = extent(one).data.saturating_sub(one.part.offset as usize);
-        let bytes = one.part.bytes();
-        let before = leaves.len();
-        leaves.extend(bytes[..data.min(bytes.len())].chunks(LEAF));
-        counts.push(leaves.len() - before);
-    }
-    let mut sums = hash_many::<Sha256>(&leaves).into_iter();
-    for (one, count) in taken.iter_mut().zip(counts) {
-        one.leaves.extend(sums.by_ref().take(count));
-        if one.part.digest.is_some() {
-            let leaves = std::mem::take(&mut one.leaves);
-            one.sum = Some(Digest::V2(merkle::piece_root(leaves, extent(one).width)));
-        }
-    }
-}
-
 impl Part {
     /// Is it all of its piece?
     fn is_whole(&self) -> bool {
@@ -152,67 +85,6 @@ impl Part {
         // SAFETY: a committed slot has no writer any more (that is what committing means).
         let bytes = unsafe { self.slot.bytes() };
         &bytes[..self.length as usize]
-    }
-}
-
-impl Taken {
-    /// Writes the part, unless its hash is wrong, and reports it.
-    fn finish(mut self) {
-        let done = match self.broken {
-            Some(fault) => Err(fault),
-            None => guarded(|| self.write()),
-        };
-        let Self {
-            storage,
-            piece,
-            part,
-            stream,
-            leaves,
-            epoch,
-            ..
-        } = self;
-        let is_last = part.digest.is_some();
-        if let Some(strip) = locked(&storage.strips).get_mut(&piece)
-            && strip.epoch == epoch
-        {
-            strip.broken = done.as_ref().err().copied().filter(|_| !is_last);
-            strip.stream = stream;
-            strip.leaves = leaves;
-            let traces = &mut strip.traces;
-            if matches!(done, Ok(Outcome::Written { .. } | Outcome::Verified { .. })) {
-                traces.push((
-                    storage.offset_of(piece, &part),
-                    part.slot.trace(part.bytes().len()),
-                ));
-            }
-            if is_last {
-                let traces = std::mem::take(traces);
-                if matches!(done, Ok(Outcome::Verified { .. })) {
-                    storage.recent.keep(traces);
-                }
-            }
-        }
-        let job = part.job;
-        drop(part); // first, so that the loop finds the slot back in its pool
-        let ring = &storage.engine.ring;
-        ring.push(job, done.unwrap_or_else(Outcome::Error));
-        storage.next_part(piece);
-    }
-
-    fn write(&mut self) -> Result<Outcome, Fault> {
-        self.storage.make_empties()?;
-        let Self { piece, part, .. } = self;
-        let right = part.digest.map(|digest| self.sum == Some(digest));
-        if !part.is_whole() || right == Some(true) {
-            let offset = self.storage.offset_of(*piece, part);
-            self.storage.write(offset, part.bytes())?;
-        }
-        let (piece, offset) = (*piece, part.offset);
-        Ok(match right {
-            None => Outcome::Written { piece, offset },
-            Some(true) => Outcome::Verified { piece },
-            Some(false) => Outcome::Failed { piece },
-        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Linux, and its twins for the other Unix systems.
 
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
@@ -152,8 +152,18 @@ pub(crate) fn let_go(_: &File, _: u64, _: u64) {}
 
 /// Writes `bytes` at `offset`, perhaps not all of them but at least one; interruptions are looped.
 pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<usize, Errno> {
+    write_some(|| rustix::io::pwrite(file.as_fd(), bytes, offset))
+}
+
+/// The same of parts that are to lie one behind the other.
+pub(crate) fn write_some_of(file: &File, parts: &[&[u8]], offset: u64) -> Result<usize, Errno> {
+    let parts: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    write_some(|| rustix::io::pwritev(file.as_fd(), &parts, offset))
+}
+
+fn write_some(write: impl Fn() -> rustix::io::Result<usize>) -> Result<usize, Errno> {
     loop {
-        match rustix::io::pwrite(file.as_fd(), bytes, offset) {
+        match write() {
             Ok(0) => return Err(Errno(libc::EIO)),
             Ok(n) => return Ok(n),
             Err(Code::INTR) => {}

@@ -71,6 +71,11 @@ pub(crate) fn write_some_at(file: &File, bytes: &[u8], offset: u64) -> Result<us
     }
 }
 
+pub(crate) fn write_some_of(file: &File, parts: &[&[u8]], offset: u64) -> Result<usize, Errno> {
+    let first = parts.iter().find(|part| !part.is_empty());
+    first.map_or(Ok(0), |part| write_some_at(file, part, offset))
+}
+
 /// Windows wants such a file opened otherwise from the start.
 pub(crate) fn open_direct(_: &File, _: Access, _: bool) -> Option<(File, usize)> {
     None
