@@ -64,6 +64,7 @@ class Programs:
         *args: object,
         stdin: bytes = b"",
         before: Callable[[], None] | None = None,
+        timeout: float = 20,
         **extra: str,
     ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -73,7 +74,7 @@ class Programs:
             input=stdin,
             capture_output=True,
             preexec_fn=before,
-            timeout=20,
+            timeout=timeout,
             check=False,
         )
 

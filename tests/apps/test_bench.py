@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 import swarm
 
 Programs = Any
+WHOLE = 90
+"""Seconds for a few whole clients, on a busy machine."""
 WIRE = ("bench", "wire", "--size", "1MiB", "--rounds", "2")
 
 
 def report(programs: Programs, *args: object) -> dict[str, Any]:
-    done = programs.run(*args, "--json")
+    done = programs.run(*args, "--json", timeout=WHOLE)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     value: dict[str, Any] = json.loads(line)
@@ -148,7 +151,7 @@ def test_a_network_in_both_directions(programs: Programs, tmp_path: Path) -> Non
     assert all(sample["values"]["rate"] > 0 for sample in found["samples"])
     assert all(sample["values"]["seeder_cpu"] > 0 for sample in found["samples"])
     assert found["work"]["over"] == "a network to 127.0.0.1"
-    _, err = host.communicate(timeout=20)
+    _, err = host.communicate(timeout=WHOLE)
     assert host.returncode == 0
     assert err.count("sent it") == err.count("fetched it") == 2
     assert not list(tmp_path.glob("swarm-bench-*"))
@@ -160,12 +163,12 @@ def test_a_network_that_ends(programs: Programs, tmp_path: Path) -> None:
     while "down  " not in (line := process.stderr.readline()):  # a first result
         assert line, "it has left"
     host.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=WHOLE)
     assert process.returncode == 1
     assert "down FAILED: 127.0.0.1 has gone" in out or "down FAILED: Conn" in out
     assert "1: down" in out
     assert "not all was measured: down failed" in err
-    _, err = host.communicate(timeout=20)
+    _, err = host.communicate(timeout=WHOLE)
     assert host.returncode == -signal.SIGTERM
     assert "stopped" in err
     assert not list(tmp_path.glob("swarm-bench-*"))
@@ -177,7 +180,7 @@ def test_a_network_that_is_not_measured(programs: Programs) -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"127.0.0.1 refuses: at most 1,048,576 bytes" in done.stderr
     host.send_signal(signal.SIGINT)
-    _, err = host.communicate(timeout=20)
+    _, err = host.communicate(timeout=WHOLE)
     assert "at most 1,048,576 bytes" in err
     done = programs.run("bench", "net", at)
     assert (done.returncode, done.stdout) == (5, b"")
@@ -214,7 +217,9 @@ def test_a_tiny_transfer_on_loopback(programs: Programs, tmp_path: Path) -> None
 
 
 def test_without_a_kind_it_is_loopback(programs: Programs) -> None:
-    done = programs.run("bench", "--size", "16KiB", "--rounds", "1", "--where", "loopback", "-v")
+    done = programs.run(
+        "bench", "--size", "16KiB", "--rounds", "1", "--where", "loopback", "-v", timeout=WHOLE
+    )
     assert done.returncode == 0, done.stderr
     assert b"seeders 1, leechers 1, over loopback; 1 round" in done.stdout
     assert b"1: swarm" in done.stdout
@@ -230,7 +235,7 @@ def test_a_signal_shows_what_is_there_and_leaves_nothing(
     while "swarm  " not in (line := process.stderr.readline()):  # a first result
         assert line, "it has left"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=WHOLE)
     assert process.returncode == -signal.SIGINT
     assert "swarm: stopped; " in err
     assert "MiB/s" in out
@@ -281,7 +286,7 @@ def test_one_client_beside_another(programs: Programs, tmp_path: Path) -> None:
     pytest.importorskip("libtorrent")
     args = ("--size", "1MiB", "--rounds", "1", "--where", "loopback", "--client", "swarm")
     picked = ("--client", "libtorrent", "--client", "swarm", "--mixed")
-    done = programs.run("bench", "compare", *args, *picked, "--plot", "both.svg")
+    done = programs.run("bench", "compare", *args, *picked, "--plot", "both.svg", timeout=WHOLE)
     assert done.returncode == 0, done.stderr
     assert b"swarm / best other" in done.stdout
     assert b"\nswarm to libtorrent" in done.stdout
@@ -289,3 +294,29 @@ def test_one_client_beside_another(programs: Programs, tmp_path: Path) -> None:
     picture = (tmp_path / "both.svg").read_text()
     assert ">swarm</text>" in picture
     assert ">libtorrent</text>" in picture
+
+
+def test_a_client_that_fails_is_reported(programs: Programs, tmp_path: Path) -> None:
+    if not shutil.which("aria2c"):
+        pytest.skip("aria2c is missing: apt install aria2")
+    args = (
+        "--size",
+        "64KiB",
+        "--rounds",
+        "2",
+        "--where",
+        "loopback",
+        "--leechers",
+        "2",
+        "--pooled",
+    )
+    both = ("--client", "swarm", "--client", "aria2")
+    done = programs.run(
+        "bench", "compare", *args, *both, "--json", "a.json", "--plot", "a.svg", timeout=WHOLE
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\naria2 FAILED: aria2 cannot hold several clients" in done.stdout
+    found = json.loads((tmp_path / "a.json").read_bytes())
+    assert [failure["client"] for failure in found["failures"]] == ["aria2"]
+    assert [sample["name"] for sample in found["samples"]] == ["swarm", "swarm"]
+    assert ">failed: aria2 cannot hold several clients" in (tmp_path / "a.svg").read_text()
