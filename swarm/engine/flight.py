@@ -32,8 +32,6 @@ MARGIN = 0.1
 """Seconds by which no estimate is right."""
 EARLY = 2.0
 """What is urgent and comes within this many seconds is early enough."""
-SENT = 0.25
-"""What is due within this many seconds and a round trip stays with whom it was asked from: it may be sent."""
 
 
 class Buffers(Protocol):
@@ -315,7 +313,7 @@ class Flight:
             for other in list(fill.wires):
                 # Cancelled before it is sent, no block comes twice; what comes soon may come.
                 holder: Peer = other.owner
-                soon = max(mine, end, other.round_trip + SENT)
+                soon = max(2 * mine, end)
                 other.spare(fill, 0 if holder.snubbed else int(holder.pace * soon / BLOCK_SIZE))
             if fill.has_free:
                 return fill

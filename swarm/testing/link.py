@@ -10,7 +10,7 @@ from .clock import Clock
 CHUNK = 16 * 1024
 """Bytes that travel together. No multiple of a block's frame, so frames are cut at every place."""
 WINDOW = 256 * 1024
-"""Bytes of one stream that may be under way, as TCP would have it."""
+"""Bytes of one stream that may be under way, or twice what its links carry in a round trip, as TCP has it."""
 LOW_WATER = 64 * 1024
 """A stream with less than this to send asks for more."""
 
@@ -93,6 +93,8 @@ class Pipe:
         self._more = more
         self._queue = bytearray()
         self._under_way = 0
+        fastest = min(up.rate, down.rate)
+        self._window = max(WINDOW, 4 * delay * fastest if fastest < float("inf") else 0)
 
     @property
     def queued(self) -> int:
@@ -104,7 +106,7 @@ class Pipe:
         if self.closed or not data:
             return
         self._queue += data
-        if self._under_way < WINDOW:
+        if self._under_way < self._window:
             self._up.offer(self)
 
     def close(self) -> None:
@@ -128,12 +130,12 @@ class Pipe:
             return
         if self._more is not None and len(self._queue) < LOW_WATER:
             self._more()
-        if self._queue and self._under_way < WINDOW:
+        if self._queue and self._under_way < self._window:
             self._up.offer(self)
 
     def arrive(self, chunk: bytes) -> None:
         self._under_way -= len(chunk)
         if not self.closed:
             self._deliver(chunk)
-        if not self.closed and self._queue and self._under_way < WINDOW:
+        if not self.closed and self._queue and self._under_way < self._window:
             self._up.offer(self)

@@ -298,7 +298,7 @@ def test_an_idle_peer_helps_where_blocks_are_free() -> None:
 
 def test_end_game_takes_from_the_slow_what_it_was_asked_last() -> None:
     desk = Desk(1, 8 * BLOCK_SIZE)
-    slow, fast = desk.peer(4 * BLOCK_SIZE), desk.peer()
+    slow, fast = desk.peer(6 * BLOCK_SIZE), desk.peer()
     desk.feed(slow)
     blocks = desk.asked(slow)
     desk.feed(fast)
@@ -311,7 +311,7 @@ def test_end_game_takes_from_the_slow_what_it_was_asked_last() -> None:
 def test_end_game_sees_the_whole_queue_of_the_slow() -> None:
     """What it will send soon is not a block of each piece, but the head of one row."""
     desk = Desk(2, 4 * BLOCK_SIZE)
-    slow, fast = desk.peer(4 * BLOCK_SIZE), desk.peer()
+    slow, fast = desk.peer(6 * BLOCK_SIZE), desk.peer()
     desk.feed(slow)
     blocks = desk.asked(slow)
     desk.feed(fast)
