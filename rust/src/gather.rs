@@ -12,7 +12,7 @@ use crate::hash::LANES;
 /// then the first one takes what has come meanwhile, side by side.
 const BATCH: usize = LANES;
 /// How long a piece waits for others.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Gathering<T> {
     waiting: VecDeque<T>,
