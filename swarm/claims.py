@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from ._bits import Bits
 from .engine.selection import Selection
 from .errors import StorageError
 from .proto.metainfo import Metainfo
@@ -163,14 +164,16 @@ class Claims:
         if len(last.bitfield) != len(pieces):
             return now.files
         renamed = set(last.parts) ^ set(now.parts) | now.aside
-        news = int.from_bytes(pieces) ^ int.from_bytes(last.bitfield)
-        bits, length = 8 * len(pieces), self._meta.piece_length
+        count, length = self._meta.piece_count, self._meta.piece_length
+        spare = -count % 8  # bits at the end, which mean nothing in a file that is wrong
+        changed = (int.from_bytes(pieces) ^ int.from_bytes(last.bitfield)) >> spare << spare
+        news = Bits(count, changed.to_bytes(len(pieces)))
         files = list(now.files)
         for at, (file, before) in enumerate(zip(self._meta.files, last.files, strict=False)):
             if before is None or at in renamed or not file.length:
                 continue
             first, end = file.offset // length, (file.offset + file.length - 1) // length + 1
-            if not news >> bits - end & (1 << end - first) - 1:
+            if not news.count_in(first, end):
                 files[at] = before
         return tuple(files)
 
