@@ -89,6 +89,7 @@ class Line:
         self.wire = Wire(
             key, swarm.own, swarm.rarity, swarm.dirty, fast=self.fast, request_queue=queue, **shape
         )
+        self.allowance = _wire.UNLIMITED
         self.wire.depth = self.depth = rng.choice([1, 2, 5, 32, 100])
         self.wire.ceiling = self.ceiling = max(self.depth, rng.choice([4, 64, 512]))
         self.model = reference.Peer(
@@ -229,6 +230,7 @@ class Swarm:
         assert flags is not None
         assert {name for name in [*FLAGS, "PARTS"] if flags & getattr(_wire, name)} == expected
         assert bool(flags & _wire.HUNGRY) == wire.hungry
+        assert bool(flags & _wire.LIMITED) == wire.limited
 
     def landed(self, line: Line, piece: int, begin: int) -> None:
         """A block is here for good: nobody else's copy of it counts."""
@@ -301,11 +303,16 @@ class Swarm:
     def refill(self, line: Line) -> None:
         line.wire.refill()
         self.settle()
-        if not line.wire.held and len(line.model.asked) < line.wire.depth:
+        room = len(line.model.asked) < line.wire.depth
+        if not line.wire.held and line.allowance and room:
             assert not self.pickable(line), "blocks are left and the pipeline is not full"
 
     def hold(self, line: Line) -> None:
         line.wire.held = line.model.held = self.rng.random() < 0.3
+
+    def limit(self, line: Line) -> None:
+        """So many more blocks may be requested."""
+        line.wire.allowance = line.allowance = self.rng.choice([0, 1, 3, 20, _wire.UNLIMITED])
 
     def choke(self, line: Line) -> None:
         choking = self.rng.random() < 0.3
@@ -393,6 +400,7 @@ class Swarm:
             refill,
             refill,
             hold,
+            limit,
             choke,
             settle_choke,
             interest,
@@ -471,6 +479,7 @@ class Swarm:
             assert not line.model.held
             assert self.holders(piece, begin) <= (3 if part.fill.endgame else 1)
         assert not asked or len(line.model.asked) <= line.wire.depth
+        line.allowance -= len(asked)
 
     def check(self, line: Line) -> None:
         wire, model = line.wire, line.model
@@ -489,7 +498,10 @@ class Swarm:
         model.extended = []
         willing = not model.choking or bool(model.allowed_fast)
         room = len(model.asked) < wire.depth and not wire.held and wire.am_interested
-        assert wire.hungry == (room and willing and not self.pickable(line))
+        answers = room and willing
+        assert wire.allowance == line.allowance >= 0
+        assert wire.limited == (answers and not line.allowance)
+        assert wire.hungry == (answers and line.allowance > 0 and not self.pickable(line))
 
 
 def play(seed: int, steps: int = 400) -> Swarm:
