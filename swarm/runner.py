@@ -421,6 +421,10 @@ class Runner:
         if connection is not None:
             self.session.down.ask(connection, self.down)
 
+    def unread(self, peer: Peer) -> int:
+        connection = self.session.connections.get(peer.key)
+        return connection.unread if connection is not None else 0
+
     def upload_only(self, only: bool) -> None:
         assert self.engine is not None
         self.peering.announce_upload_only()

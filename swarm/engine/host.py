@@ -20,6 +20,9 @@ class Host(Buffers, Protocol):
     def ask(self, peer: Peer) -> None:
         """More would be requested from this peer than `down` lets through: `grant` it when there is room."""
 
+    def unread(self, peer: Peer) -> int:
+        """Bytes that wait in memory until the peer takes them."""
+
     def upload_only(self, only: bool) -> None:
         """All that is wanted is here, or (False) more is wanted again. The peers want to know (BEP 21)."""
 

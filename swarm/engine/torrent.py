@@ -27,6 +27,7 @@ from .limit import Limit
 from .limit_requests import LimitedRequests
 from .peer import Peer
 from .picker import Picker
+from .taking import Taking
 
 TICK = 1.0
 LOOK = 0.25
@@ -68,6 +69,7 @@ class Torrent:
         self._settings = settings
         self._rng = rng
         self._blame = Blame()
+        self._taking = Taking()
         self._choker = Choker(settings.upload_slots, rng)
         self._flight = Flight(
             self.picker,
@@ -334,6 +336,8 @@ class Torrent:
                 self._host.close(peer, reason)
                 continue
             self._care(peer, share, patience, now)
+        if self._taking.look(self.peers.values(), self._host.unread, now):
+            self._choker.hurry(now)
         self._feed_idle()
 
     def _patience(self) -> float:
@@ -397,7 +401,7 @@ class Torrent:
         views = [
             ChokeView(
                 key=peer.key,
-                interested=peer.wire.peer_interested,
+                interested=peer.wire.peer_interested and peer.key not in self._taking.deaf,
                 unchoked=not peer.wire.am_choking,
                 down_rate=peer.down.value,
                 up_rate=peer.up.value,

@@ -365,6 +365,10 @@ class Node:
     def ask(self, peer: Peer) -> None:
         self.limit_down.ask(peer)
 
+    def unread(self, peer: Peer) -> int:
+        end = self.ends.get(peer.key)
+        return end.pipe.queued if end is not None else 0
+
     def upload_only(self, only: bool) -> None:
         self.note("complete" if only else "reopen")
         for peer in self.engine.peers.values():

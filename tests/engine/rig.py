@@ -49,6 +49,7 @@ class Rig:
         self.closed: list[tuple[Peer, str]] = []
         self.served: list[Peer] = []
         self.asked: list[Peer] = []
+        self.waiting: dict[int, int] = {}
         self.good: list[int] = []
         self.bad: list[tuple[int, list[Peer]]] = []
         self.told: list[bool] = []
@@ -89,6 +90,9 @@ class Rig:
 
     def ask(self, peer: Peer) -> None:
         self.asked.append(peer)
+
+    def unread(self, peer: Peer) -> int:
+        return self.waiting.get(peer.key, 0)
 
     def upload_only(self, only: bool) -> None:
         self.told.append(only)

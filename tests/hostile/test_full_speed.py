@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 from conftest import KIB, Arena, resident, until
@@ -130,7 +131,26 @@ async def test_pw32_sixty_peers_that_read_nothing(arena: Arena) -> None:
     assert resident() - before < 64 * MIB
 
 
-def deafs(arena: Arena) -> list[object]:
+async def test_pw32_peers_that_read_nothing_hold_no_upload_slot(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are interested and have all slots. Who comes after them need not wait for its turn."""
+    monkeypatch.setattr("swarm.engine.taking.DEAF_AFTER", 0.5)
+    arena.share(PIECES * MIB, MIB)
+    await arena.attack(seeding=True, upload_slots=4)
+    for host in hosts(4):
+        evil = await arena.enter(host)
+        evil.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        evil.send(frame(INTERESTED))
+        await evil.expect(UNCHOKE)
+        evil.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for piece in range(PIECES):
+            evil.send(b"".join(frame(REQUEST, piece, at, BLOCK) for at in range(0, MIB, BLOCK)))
+    await arena.upload(within=25)  # one turn of the choker is thirty seconds
+    assert [connection.wire.am_choking for connection in deafs(arena)] == [True] * 4
+
+
+def deafs(arena: Arena) -> list[Any]:
     connections = arena.victim.connections.values()
     return [each for each in connections if each.addr[0].startswith("127.0.1.")]
 
