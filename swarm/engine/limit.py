@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 
 from swarm._fill import BLOCK_SIZE
 
-BURST = 0.08
+BURST = 0.09
 """Seconds of a limit that may be saved up and used later: less than the tenth by which a second may differ."""
-TURN = 0.03
-"""Seconds between two turns while somebody waits: a fast limit costs no more than some thirty a second."""
+TURN = 0.025
+"""Seconds between two turns while somebody waits: a fast limit costs no more than forty a second."""
 MOST_BLOCKS = 1024
 """Given to one at once."""
 ROUNDING = 1.0
