@@ -49,7 +49,8 @@ def measure(
                         problem = pair.missing()
                         if problem:
                             raise Refused(problem)
-                        yield transfer.run(place.hosts, listener, scratch / "round")
+                        made = Path(tempfile.mkdtemp(dir=scratch))
+                        yield transfer.run(place.hosts, listener, made)
                     except Refused as error:
                         failed.add(pair)
                         yield Failure(pair.name, number, str(error), transfer.told)
