@@ -25,7 +25,8 @@ START = 60.0
 CHECK = 50 * MIB
 """Bytes/s of a seeder that checks its data first."""
 SLOWEST = 1 * MIB
-"""Bytes/s that all leechers together must reach in the end."""
+SLOWEST_ON_A_LINE = 32 * 1024
+"""Bytes/s that all leechers together must reach in the end; of a line's rate they must have half."""
 STALL = 60.0
 STEP = 256 * 1024
 """Leechers that take `STALL` seconds for fewer bytes than this have stalled."""
@@ -97,7 +98,9 @@ class Transfer:
                     watchers[-1].start()
             self._until(self._everyone.is_set, START, "start")
             self._enter("leeching")  # anew, so that the rate is that of the transfer
-            self._until(lambda: bool(self._weighed), START + self._work.total / SLOWEST, "finish")
+            self._until(
+                lambda: bool(self._weighed), START + self._work.total / self._slowest, "finish"
+            )
             self._enter("comparing")
             everyone = (*self._leechers, *self._seeders)
             for client in everyone:
@@ -114,6 +117,11 @@ class Transfer:
                 watcher.join()
             tracker.close()
             _empty(folder)
+
+    @property
+    def _slowest(self) -> float:
+        slowest = SLOWEST_ON_A_LINE if self._work.line else SLOWEST
+        return min(slowest, self._work.rate / 2) if self._work.rate else slowest
 
     def _cast(self, hosts: Sequence[Host], folder: Path) -> None:
         work, pair, data = self._work, self._pair, self._payload.folder

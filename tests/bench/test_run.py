@@ -314,3 +314,14 @@ def test_who_cannot_do_it_says_so_at_once(tmp_path: Path) -> None:
     (found,) = run(work(seeders=2, pooled=True), Martian, folder=tmp_path)
     assert isinstance(found, Failure)
     assert "in one process" in found.reason
+
+
+def test_a_slow_line_has_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require: Callable[[str | None], None]
+) -> None:
+    require(network.missing())
+    monkeypatch.setattr(transfer, "START", 10.0)
+    monkeypatch.setattr(transfer, "SLOWEST", 1 << 40)
+    monkeypatch.setattr(transfer, "SLOWEST_ON_A_LINE", 1 << 40)
+    done = one(work("namespaces", size=4 * MIB, rate=2e6), Swarm, tmp_path)
+    assert done.rate < 4e6
