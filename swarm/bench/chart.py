@@ -205,7 +205,7 @@ def _foot(report: Report, height: float) -> Iterator[str]:
     rounds = f"bar: median of {report.rounds}; dots: rounds; whiskers: lowest to highest"
     machine = report.machine
     line = (
-        f"{machine.cpu}, {machine.cores} cores, {machine.system}, {machine.file_system}, "
+        f"{machine.cpu}, {machine.cores} core{'s' * (machine.cores != 1)}, {machine.where}, "
         f"swarm {machine.swarm}, {report.at[:10]}"
     )
     yield _text(MARGIN, height - 27, rounds, "quiet")

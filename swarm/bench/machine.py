@@ -73,17 +73,22 @@ class Machine:
             if not _alike(name, ours, theirs)
         ]
 
+    @property
+    def where(self) -> str:
+        """The kernel, and the file system if there is one in it."""
+        disk = f", {self.file_system}" if self.file_system != NO_DISK else ""
+        return self.system + disk
+
     def lines(self) -> list[str]:
         """It in two lines for people."""
         kind = ", virtual" if self.hypervisor else ""
         busy = f", load {self.load:.1f}" if self.load >= 0.1 else ""
         cores = f"{self.cores} core{'s' * (self.cores != 1)} ({self.architecture}{kind}{busy})"
-        disk = f", {self.file_system}" if self.file_system != NO_DISK else ""
         features = ", ".join(self.features) or "no CPU features for them"
         memory = f"{self.memory / 2**30:.1f} GiB"
         kernels = f"hash kernels {', '.join(self.kernels)} ({features})"
         return [
-            f"{self.cpu}, {cores}, {memory}, {self.system}{disk}",
+            f"{self.cpu}, {cores}, {memory}, {self.where}",
             f"swarm {self.swarm}, {self.python}, {self.loop}, {kernels}",
         ]
 
