@@ -71,7 +71,10 @@ class Settings:
     max_pending_inbound: int = 64
     """Accepted connections that have not yet finished their handshake."""
     upload_slots: int = 8
-    """Peers unchoked at once, one of them optimistically (BEP 3)."""
+    """Peers unchoked at once, one of them optimistically (BEP 3). More where the line is fast: see below."""
+    slot_rate: int | None = 256 * KIB
+    """Bytes/s that an unchoked peer should get: as many are unchoked as what is uploaded serves so well, and
+    `upload_slots` in any case. None: never more than those."""
     request_queue: int = 2000
     """`reqq`: requests we accept from one peer (BEP 10), and the most we send to one."""
     queue_time: float = 0.5

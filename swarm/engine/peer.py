@@ -6,6 +6,7 @@ from swarm._fill import BLOCK_SIZE
 from swarm._wire import Wire
 
 from .rate import Rate
+from .slots import BUFFERED
 
 SLOW_PIECE = 30.0
 """A peer that needs longer than this for one piece, in seconds, shares pieces with its like."""
@@ -56,8 +57,10 @@ class Peer:
         "received",
         "request_queue",
         "sampled_at",
+        "served",
         "snubbed",
         "strikes",
+        "unchoked_at",
         "up",
         "upload_only",
         "waited",
@@ -100,6 +103,10 @@ class Peer:
         self.sampled_at = self.heard_at = self.progress_at = self.kept_alive_at = self.choked_at = (
             now
         )
+        self.unchoked_at = 0
+        """What it had been sent, in bytes, when we unchoked it."""
+        self.served = 0
+        """What of its bytes since then was counted as served."""
         self.snubbed = False
         self.parole = False
         self.opened = -1
@@ -138,6 +145,22 @@ class Peer:
     def abreast(self, piece_length: int) -> int:
         """How many pieces it may send side by side: so few that they are through in a moment."""
         return min(int(self.burst * ABREAST_TIME / piece_length), MOST_ABREAST)
+
+    def choke(self, choking: bool, now: float) -> None:
+        """Chokes or unchokes it."""
+        if choking == self.wire.am_choking:
+            return
+        if choking:
+            self.choked_at = now
+        else:
+            self.unchoked_at, self.served = self.wire.uploaded, 0
+        self.wire.choke(choking)
+
+    def take_served(self) -> int:
+        """Bytes it was sent since the last call, without what may only have filled buffers (`Slots`)."""
+        before = self.served
+        self.served = max(0, self.wire.uploaded - self.unchoked_at - BUFFERED)
+        return self.served - before
 
     def sample(self, now: float) -> None:
         """Reads the wire's counters: rates, and when it last moved."""

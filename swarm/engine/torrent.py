@@ -20,14 +20,13 @@ from .admission import place_for
 from .announce import Announce, Announcer
 from .blame import Blame
 from .candidates import Candidates
-from .choker import Choker, ChokeView
 from .flight import Flight
 from .host import Geometry, Host
 from .limit import Limit
 from .limit_requests import LimitedRequests
 from .peer import Peer
 from .picker import Picker
-from .taking import Taking
+from .unchoking import Unchoking
 
 TICK = 1.0
 LOOK = 0.25
@@ -69,8 +68,7 @@ class Torrent:
         self._settings = settings
         self._rng = rng
         self._blame = Blame()
-        self._taking = Taking()
-        self._choker = Choker(settings.upload_slots, rng)
+        self._unchoking = Unchoking(self.peers, settings, rng)
         self._flight = Flight(
             self.picker,
             host,
@@ -143,7 +141,7 @@ class Torrent:
         """When `tick` wants to be called next."""
         if not self.peers:
             return min(self._tick_at, self._haves_at)
-        choke_at = max(self._choker.deadline(), self._tick_at - TICK)
+        choke_at = max(self._unchoking.deadline(), self._tick_at - TICK)
         look_at = self._look_at if self._flight.ending else self._tick_at
         return min(self._tick_at, self._haves_at, choke_at, look_at)
 
@@ -189,7 +187,7 @@ class Torrent:
         if self.running:
             self._feed_idle()
             if was_unchoked:
-                self._choker.hurry(now)
+                self._unchoking.left(now)
 
     def refusal(
         self, peer_id: bytes, addr: tuple[str, int], *, outgoing: bool, our_id: bytes
@@ -238,9 +236,7 @@ class Torrent:
                 self._flight.abandon(peer)
             self._feed_idle()
         if events & _wire.INTEREST:
-            unchoked = sum(not other.wire.am_choking for other in self.peers.values())
-            if not wire.peer_interested or unchoked < self._settings.upload_slots:
-                self._choker.hurry(now)
+            self._unchoking.on_interest(peer, now)
         if events & _wire.REQUESTS:
             self._host.serve(peer)
         if not wire.hungry or self._flight.eager(peer):
@@ -316,8 +312,8 @@ class Torrent:
             self._push_haves()
         if not self.running:
             return
-        if self.peers and self._choker.deadline() <= now:
-            self._choke(now)
+        if self.peers and self._unchoking.deadline() <= now:
+            self._unchoking.run(now, seeding=self.finished)
         if self._look_at <= now and self._flight.ending:
             self._look_at = now + LOOK
             for peer in self.peers.values():
@@ -336,8 +332,7 @@ class Torrent:
                 self._host.close(peer, reason)
                 continue
             self._care(peer, share, patience, now)
-        if self._taking.look(self.peers.values(), self._host.unread, now):
-            self._choker.hurry(now)
+        self._unchoking.look_for_deaf(self._host.unread, now)
         self._feed_idle()
 
     def _patience(self) -> float:
@@ -396,26 +391,6 @@ class Torrent:
             self._flight.feed(peer)
         elif peer.wire.limited:
             self._host.ask(peer)
-
-    def _choke(self, now: float) -> None:
-        views = [
-            ChokeView(
-                key=peer.key,
-                interested=peer.wire.peer_interested and peer.key not in self._taking.deaf,
-                unchoked=not peer.wire.am_choking,
-                down_rate=peer.down.value,
-                up_rate=peer.up.value,
-                snubbed=peer.snubbed,
-                joined=peer.joined,
-            )
-            for peer in self.peers.values()
-        ]
-        chosen = self._choker.run(now, views, seeding=self.finished)
-        for peer in self.peers.values():
-            choking = peer.key not in chosen
-            if choking and not peer.wire.am_choking:
-                peer.choked_at = now
-            peer.wire.choke(choking)
 
     # ------------------------------------------------------------ whom to ask
 
