@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from swarm.bench.clients import PORT, Client, Libtorrent, Swarm
+from swarm.bench.clients.libtorrent import TUNED
 from swarm.bench.network import Network, missing
 from swarm.bench.payload import Payload, warm
 from swarm.bench.process import Process
@@ -41,14 +42,24 @@ COLUMNS = ["MiB/s", "down CPU", "up CPU", "down MiB", "up MiB", "spread %", "sta
 class Watched(Swarm):
     """swarm, telling how long its loop was away."""
 
-    settings: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[dict[str, Any]] = {"max_peers": 1000, "max_peers_per_torrent": 1000}
 
     def command(self, role: str, torrent: Path) -> list[str]:
         python, flag, *rest = super().command(role, torrent)
         return [python, flag, str(WATCHED), *rest]
 
 
-CLIENTS: dict[str, type[Client]] = {"swarm": Watched, "libtorrent": Libtorrent}
+class Crowded(Libtorrent):
+    """libtorrent, with as much room."""
+
+    tuned: ClassVar[dict[str, Any]] = {
+        **TUNED,
+        "connections_limit": 1000,
+        "listen_queue_size": 1024,
+    }
+
+
+CLIENTS: dict[str, type[Client]] = {"swarm": Watched, "libtorrent": Crowded}
 
 
 @dataclass(frozen=True)
@@ -159,6 +170,8 @@ def weigh(
             if not tracker.wait(middle.address, "*", 30):
                 raise RuntimeError(f"{kind.name} does not start:\n{client.running.tail()}")
             time.sleep(0.3)  # what it does to start is over
+            if isinstance(client, Watched):
+                os.kill(client.running.pid, signal.SIGUSR1)
             before, started = client.usage(), time.monotonic()
             os.kill(load.pid, signal.SIGUSR1)
             if seeding:
@@ -225,7 +238,7 @@ def main() -> int:
     if problem := missing():
         print(f"cannot run: {problem}", file=sys.stderr)
         return 2
-    Watched.settings = options.settings
+    Watched.settings |= options.settings
     names = options.only or list(CLIENTS)
     options.dir.mkdir(parents=True, exist_ok=True)
     for title in options.shapes or [*FEW, *MANY]:

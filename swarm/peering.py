@@ -197,6 +197,7 @@ class Peering:
         if engine is not None:
             engine.leave(peer, _now())
             banned = engine.candidates.is_banned(peer.addr[0])
+            self.runner.arm()
         left = PeerLeft(self.runner.handle, PeerAddr(*peer.addr), reason, banned)
         self.session.bus.publish(left)
 

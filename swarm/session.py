@@ -30,8 +30,9 @@ from .finding import Finding
 from .limiting import Limiting, request, send
 from .matching import What, by_index, only
 from .metainfo import Metainfo
-from .net.listen import listen
+from .net.listen import Listener, listen
 from .net.peer import Connection
+from .net.rota import Rota
 from .net.trackers import TrackerClient
 from .peering import address_of
 from .proto.handshake import Handshake, make_peer_id
@@ -75,6 +76,7 @@ class Session:
         self.tracker_key = self.rng.getrandbits(31)
         self.bus = EventBus()
         self.dirty: list[Wire] = []
+        self.rota = Rota()
         self.connections: dict[int, Connection] = {}
         self.dialling = 0
         self.finding = Finding(self)
@@ -88,7 +90,7 @@ class Session:
         self.greeting: set[Connection] = set()
         """Connections whose handshake is under way, the ones we dialled among them."""
         self._accepted: dict[Connection, None] = {}  # the others, the oldest first
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._buffer = memoryview(b"")
         self._keys = 0
         self._settling = False
@@ -133,14 +135,15 @@ class Session:
     # ------------------------------------------------------------ life
 
     async def __aenter__(self) -> Self:
-        if self._open or self._server is not None:
+        if self._open or self._listener is not None:
             raise SessionClosed("a session is entered once")
         loop = asyncio.get_running_loop()
         self._buffer = memoryview(bytearray(self.settings.receive_buffer))
         try:
-            self._server, self.port = await listen(self._accept, self.host, self.port)
+            self._listener = await listen(self._accept, self.host, self.port)
         except OSError as error:
             raise ListenError(str(PeerAddr(self.host or "*", self.port)), error) from error
+        self.port = self._listener.port
         self.disk = Disk(
             threads=self.settings.threads,
             read_memory=self.settings.read_memory,
@@ -177,8 +180,8 @@ class Session:
     async def _close(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        assert self._server is not None
-        self._server.close()
+        assert self._listener is not None
+        self._listener.close()
         self.down.close()
         self.up.close()
         for connection in list(self.greeting):

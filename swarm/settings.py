@@ -68,7 +68,7 @@ class Settings:
     max_peers_per_torrent: int = 200
     max_half_open: int = 32
     """Dials under way at once."""
-    max_pending_inbound: int = 64
+    max_pending_inbound: int = 500
     """Accepted connections that have not yet finished their handshake."""
     upload_slots: int = 8
     """Peers unchoked at once, one of them optimistically (BEP 3). More where the line is fast: see below."""

@@ -32,6 +32,8 @@ MARGIN = 0.1
 """Seconds by which no estimate is right."""
 EARLY = 2.0
 """What is urgent and comes within this many seconds is early enough."""
+MOST_IN_VAIN = 8
+"""Peers that are fed at once though there is nothing for them."""
 
 
 class Buffers(Protocol):
@@ -117,14 +119,16 @@ class Flight:
 
     def feed_starving(self) -> None:
         """A slot may have come free: who has waited longest gets it, then the next, until there is none."""
-        while self.starving:
+        vain = 0
+        while self.starving and vain < MOST_IN_VAIN:
             key, peer = self.starving.popitem(last=False)
             before = peer.wire.outstanding
             self.feed(peer)
+            got = peer.wire.outstanding != before
             if key in self.starving:
-                if peer.wire.outstanding == before:
-                    self.starving.move_to_end(key, last=False)
+                self.starving.move_to_end(key, last=got)
                 return
+            vain += not got
 
     def _next(self, peer: Peer) -> Fill | None:
         if peer.parole:

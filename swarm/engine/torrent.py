@@ -31,6 +31,8 @@ from .unchoking import Unchoking
 TICK = 1.0
 LOOK = 0.25
 """In end game those who have nothing to do look this often whether somebody has come to be slow."""
+HELPERS = 8
+"""In end game the fastest so many, and as many others, are asked at a time to take work over."""
 HAVE_DELAY = 0.1
 """Finished pieces wait this long for company before they are announced to a peer."""
 SHORT_PATIENCE = 4.0
@@ -79,6 +81,7 @@ class Torrent:
         )
         self._tick_at = self._look_at = float("inf")
         self._haves_at = float("inf")
+        self._feed_at = float("inf")
         self._memory_blocks = settings.memory // BLOCK_SIZE
 
     # ------------------------------------------------------------ life
@@ -102,7 +105,7 @@ class Torrent:
     def stop(self, now: float) -> None:
         """Stop: every connection is closed and the trackers are to be told."""
         self.running = False
-        self._tick_at = self._look_at = self._haves_at = float("inf")
+        self._tick_at = self._look_at = self._haves_at = self._feed_at = float("inf")
         for peer in list(self.peers.values()):
             self._host.close(peer, "stopped")
         self._flight.drop_all()
@@ -143,7 +146,7 @@ class Torrent:
             return min(self._tick_at, self._haves_at)
         choke_at = max(self._unchoking.deadline(), self._tick_at - TICK)
         look_at = self._look_at if self._flight.ending else self._tick_at
-        return min(self._tick_at, self._haves_at, choke_at, look_at)
+        return min(self._tick_at, self._haves_at, self._feed_at, choke_at, look_at)
 
     def totals(self) -> tuple[int, int, int]:
         """Bytes of payload downloaded, uploaded and wasted since the start."""
@@ -185,7 +188,7 @@ class Torrent:
         if peer.announced is not None:
             self.candidates.closed(peer.announced, now, useful=useful)
         if self.running:
-            self._feed_idle()
+            self._feed_at = now
             if was_unchoked:
                 self._unchoking.left(now)
 
@@ -234,7 +237,7 @@ class Torrent:
         if events & (_wire.CHOKED | _wire.REJECTED):
             if wire.peer_choking:
                 self._flight.abandon(peer)
-            self._feed_idle()
+            self._feed_at = now
         if events & _wire.INTEREST:
             self._unchoking.on_interest(peer, now)
         if events & _wire.REQUESTS:
@@ -319,6 +322,8 @@ class Torrent:
             for peer in self.peers.values():
                 peer.wire.at(now)
             self._feed_idle()
+        elif self._feed_at <= now:
+            self._feed_idle()
         if self._tick_at > now:
             return
         self._tick_at = now + TICK
@@ -373,10 +378,21 @@ class Torrent:
             peer.wire.push_haves()
 
     def _feed_idle(self) -> None:
-        # Who keeps us waiting comes last, or what was taken from it would be its own again.
+        self._feed_at = float("inf")
+        if self.finished:
+            return
         starving = self._flight.starving
-        peers = [peer for peer in self.peers.values() if peer.key not in starving]
-        for peer in sorted(peers, key=lambda peer: peer.snubbed):
+        idle = [
+            peer
+            for peer in self.peers.values()
+            if (peer.wire.hungry or peer.wire.limited) and peer.key not in starving
+        ]
+        # Who keeps us waiting comes last, or what was taken from it would be its own again.
+        idle.sort(key=lambda peer: (peer.snubbed, -peer.pace))
+        if self._flight.ending and len(idle) > 2 * HELPERS:
+            # What the fastest have no use for is seldom of use to others: but it may be all that they have.
+            idle[HELPERS:] = self._rng.sample(idle[HELPERS:], HELPERS)
+        for peer in idle:
             self._feed(peer)
         self._feed_starving()
 

@@ -13,9 +13,8 @@ from swarm.errors import ProtocolError, StorageError
 from swarm.proto.handshake import SIZE, Handshake, plausible
 
 from . import near
+from .rota import Rota
 
-BLOCKS_PER_TURN = 128
-"""After this many blocks (2 MiB) other connections get their turn."""
 WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
 """The transport's buffer: above the first nothing more is read for it, below the second it goes on."""
 CHOKED_HIGH = 16 << 10
@@ -38,6 +37,10 @@ class Hub(Protocol):
     @property
     def buffer(self) -> memoryview:
         """The one receive buffer that all connections share."""
+
+    @property
+    def rota(self) -> Rota:
+        """Whose turn it is to send."""
 
     def on_handshake(self, connection: Connection, handshake: Handshake) -> None:
         """The peer's handshake is here: attach the connection to a torrent, or raise `ProtocolError`."""
@@ -82,6 +85,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._read: Reader | None = None
         self._reading = False
+        self._answer: tuple[bytes, bool, Any, int] | None = None
         self._serving = False
         self._paused = False
 
@@ -188,14 +192,13 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._serving = True
         try:
-            blocks = 0
-            while blocks < BLOCKS_PER_TURN:
-                if not self._ready:
-                    return
-                blocks += len(self._serve(wire, wire.batch)) // REQUEST_SIZE
+            while self._ready and self.hub.rota.admits(self):
+                if self._answer is None:
+                    self._serve(wire, wire.batch)
+                else:
+                    self._write(*self._answer)
         finally:
             self._serving = False
-        asyncio.get_running_loop().call_soon(self.serve)
 
     def _tighten(self, tight: bool) -> None:
         assert self._transport is not None
@@ -207,15 +210,19 @@ class Connection(asyncio.BufferedProtocol):
         """Sends so many blocks at most; how many bytes those are. The turn that was asked for."""
         if self.wire is None or not self._ready:
             return 0
-        packed = self._serve(self.wire, min(blocks, self.wire.batch))
+        if self._answer is not None:
+            packed = self._answer[0]
+            self._write(*self._answer)
+        else:
+            packed = self._serve(self.wire, min(blocks, self.wire.batch))
         return sum(length for (length,) in iter_unpack("<8xI", packed))
 
     @property
     def _ready(self) -> bool:
         """Whether there is a block to send and the transport takes it."""
-        wire = self.wire
-        busy = self.closed or self._reading or self._paused
-        return not busy and wire is not None and wire.wants > 0
+        if self.closed or self._paused or self.wire is None:
+            return False
+        return self._answer is not None or (self.wire.wants > 0 and not self._reading)
 
     def _serve(self, wire: Wire, blocks: int) -> bytes:
         assert self._read is not None
@@ -225,10 +232,20 @@ class Connection(asyncio.BufferedProtocol):
         return packed
 
     def _send(self, packed: bytes, was_choking: bool, frames: Any, size: int) -> None:
-        """A read is done: its frames go out as they are, unless the peer was choked meanwhile."""
-        self._reading = False
-        if self.closed or self.wire is None or self._transport is None:
+        """A read is done: at once, or many of them together, which do not all go out in one turn."""
+        if self.closed:
             return
+        self._answer = (packed, was_choking, frames, size)
+        if self._serving or self.limited:
+            self._write(*self._answer)
+        self.serve()
+
+    def _write(self, packed: bytes, was_choking: bool, frames: Any, size: int) -> None:
+        """Frames go out as they are, unless the peer was choked meanwhile."""
+        assert self.wire is not None
+        assert self._transport is not None
+        self._reading, self._answer = False, None
+        self.hub.rota.sent(len(packed) // REQUEST_SIZE)
         if isinstance(frames, StorageError) or (self.wire.am_choking and not was_choking):
             self.wire.refuse(packed)
             self.hub.settle()
@@ -236,7 +253,6 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(memoryview(frames)[:size])
             payload = size - FRAME_HEADER * (len(packed) // REQUEST_SIZE)
             self.wire.sent(payload, not self._transport.get_write_buffer_size())
-        self.serve()
 
     # ------------------------------------------------------------ the end
 
@@ -250,6 +266,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:
             return
         self.closed = True
+        self._answer = None
         self._clear_timer()
         if self._transport is not None:
             self._transport.abort()

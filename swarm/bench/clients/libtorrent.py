@@ -6,6 +6,7 @@ import json
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any, ClassVar
 
 from .client import DRIVERS, Client
 
@@ -35,6 +36,7 @@ class Libtorrent(Client):
 
     name = "libtorrent"
     pools = True
+    tuned: ClassVar[dict[str, Any]] = TUNED
 
     @classmethod
     def missing(cls) -> str | None:
@@ -52,4 +54,4 @@ class Libtorrent(Client):
         driver = [sys.executable, "-P", str(DRIVERS / "drive_libtorrent.py")]
         preset = "high_performance_seed" if role == "seed" else "default_settings"
         where = [f"{self.host.address}:{port}={data}" for port, data in self.places]
-        return [*driver, role, str(torrent), preset, json.dumps(TUNED), *where]
+        return [*driver, role, str(torrent), preset, json.dumps(self.tuned), *where]
