@@ -11,12 +11,13 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from swarm._bits import Bits
 from swarm._fill import BLOCK_SIZE, Fill
 from swarm._wire import Wire
 
+from .buffers import Buffers
 from .peer import PATIENCE, Peer
 from .picker import Picker
 
@@ -34,27 +35,6 @@ EARLY = 2.0
 """What is urgent and comes within this many seconds is early enough."""
 MOST_IN_VAIN = 8
 """Peers that are fed at once though there is nothing for them."""
-
-
-class Buffers(Protocol):
-    """Where slots come from and full parts go to."""
-
-    def checkout(self, size: int) -> Any | None:
-        """A writable buffer of `size` bytes, or None at the high-water mark."""
-
-    def align(self, slot: Any, piece: int, offset: int) -> None:
-        """What a fresh slot is going to hold: the piece from `offset` on."""
-
-    def commit(
-        self, piece: int, offset: int, slot: Any, length: int, *, last: bool, patient: bool
-    ) -> None:
-        """A part of a piece is complete: hash and write it.
-
-        `patient`: nobody waits for the verdict, so that it may be hashed for less beside others.
-        """
-
-    def forget_piece(self, piece: int) -> None:
-        """A piece of which parts were committed starts again."""
 
 
 class Flight:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .flight import Buffers
+from .buffers import Buffers
 from .peer import Peer
 
 
