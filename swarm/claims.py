@@ -130,7 +130,7 @@ class Claims:
             for file, before in enumerate(resume.files[: len(files)]):
                 current = files[file]
                 if current is not None and before is not None and file not in now.behind:
-                    files[file] = current._replace(ctime_ns=before.ctime_ns)
+                    files[file] = current.with_ctime(before.ctime_ns)
         return files
 
     def save(

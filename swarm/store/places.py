@@ -184,7 +184,7 @@ class Places:
                 elif old is not None:
                     left.append((file, was_part))
             if now is None and apart is not None and file in self.unwanted and home[1]:
-                now = apart._replace(size=self.files[file].length)
+                now = apart.with_size(self.files[file].length)
                 aside.add(file)
             if is_part:
                 parts.append(file)

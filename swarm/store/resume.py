@@ -277,8 +277,8 @@ def _unchanged(before: FileNow | None, now: FileNow | None, finished: bool) -> b
     if before is None or now is None:
         return False
     if finished:
-        return now[:3] == before[:3]
-    grown = all(new >= old for new, old in zip(now[:3], before[:3], strict=True))
+        return now.state == before.state
+    grown = all(new >= old for new, old in zip(now.state, before.state, strict=True))
     return grown and now.inode == before.inode
 
 
