@@ -197,7 +197,8 @@ class _Node:
 
     def receive(self, data: bytes, addr: Addr) -> None:
         self.dht.receive(data, addr, _now())
-        self.flush()
+        for node in self._finding.nodes.values():  # the other one may have heard of nodes, too
+            node.flush()
 
     def announce(self, runner: Runner, port: int) -> None:
         self.dht.announce(runner.infohash, port, _now(), seed=runner.complete)

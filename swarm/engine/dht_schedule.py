@@ -57,7 +57,9 @@ class Schedule:
         """This torrent needs peers: it is looked up as soon as is decent."""
         wanted = self._wanted.get(infohash)
         if wanted is not None and not wanted.running:
-            self._put(wanted, min(wanted.due, max(now, wanted.asked + SOONEST)))
+            soon = max(now, wanted.asked + SOONEST)
+            if soon < wanted.due:
+                self._put(wanted, soon)
 
     def poll(self, now: float) -> list[Wanted]:
         """The torrents to look up now. Each must be followed by `finished`."""

@@ -148,14 +148,17 @@ def test_bep43_a_read_only_node_says_so_and_answers_nobody() -> None:
 def test_bep32_each_family_tells_of_the_other_when_asked() -> None:
     four, six = node(), node(version=6, host=None)
     four.sibling, six.sibling = six, four
-    befriend(four, 5)
+    befriend(four, 2)
     there = ("2a00:1::1", 6881)
     six.meet([there], 0.0)
     [(data, _)] = six.take_output()
     asked = parse(data)
     assert isinstance(asked, Query)
-    assert asked.want == (4, 6) if four.lonely else ()
-    six.receive(encode_reply(asked.transaction, OTHER, asker=pack_addr(there)), there, 0.1)
+    assert four.lonely
+    assert asked.want == (4, 6)
+    told = HASH + pack_addr(THEM)
+    six.receive(encode_reply(asked.transaction, OTHER, asker=told[20:], nodes=told), there, 0.1)
+    assert THEM in [to for _, to in four.take_output()]
     got = answer_of(four, Query(b"aa", "find_node", bytes(20), HASH, want=(4, 6)))
     assert isinstance(got, Reply)
     assert got.nodes
