@@ -29,6 +29,8 @@ from .picker import Picker
 from .unchoking import Unchoking
 
 TICK = 1.0
+LEAST_SHARE = 16
+"""Blocks that any peer may be asked ahead, however many there are."""
 LOOK = 0.25
 """In end game those who have nothing to do look this often whether somebody has come to be slow."""
 HELPERS = 8
@@ -328,15 +330,19 @@ class Torrent:
             return
         self._tick_at = now + TICK
         self._limit.settle()
-        asked = sum(1 for peer in self.peers.values() if peer.wire.outstanding) or 1
-        share = max(16, self._memory_blocks * 3 // 4 // asked)
+        asked = [peer for peer in self.peers.values() if peer.wire.outstanding]
+        pace = sum(peer.pace for peer in asked) or 1.0
+        half = self._memory_blocks * 3 // 8
+        equal = half // max(len(asked), 1)
         patience = self._patience()
         for peer in list(self.peers.values()):
             peer.sample(now)
             if reason := self._offence(peer, now):
                 self._host.close(peer, reason)
                 continue
-            self._care(peer, share, patience, now)
+            # One half of the memory is for everybody, the other for those who fill it.
+            share = equal + int(half * min(peer.pace / pace, 1.0))
+            self._care(peer, max(share, LEAST_SHARE), patience, now)
         self._unchoking.look_for_deaf(self._host.unread, now)
         self._feed_idle()
 

@@ -15,10 +15,12 @@ from swarm.proto.handshake import SIZE, Handshake, plausible
 from . import near
 from .rota import Rota
 
-WRITE_HIGH, WRITE_LOW = 512 << 10, 128 << 10
-"""The transport's buffer: above the first nothing more is read for it, below the second it goes on."""
-CHOKED_HIGH = 16 << 10
-"""The same for a peer that we choke and serve all the same (BEP 6): it holds a block, and no more memory."""
+BLOCK = 16 << 10
+WRITE_HIGH = 512 << 10
+"""The most that the transport's buffer may hold before nothing more is read for it. For a slow peer that is
+one batch of reads, as what is in there cannot be cancelled; for one that we choke and serve all the same
+(BEP 6), it is a block.
+"""
 FRAME_HEADER = 13
 REQUEST_SIZE = 12
 """Bytes of one packed request."""
@@ -73,7 +75,7 @@ class Connection(asyncio.BufferedProtocol):
         self.outgoing = opening is not None
         self.addr: tuple[str, int] = ("", 0)
         self.closed = False
-        self._tight = False
+        self._high = WRITE_HIGH
         self.limited = False
         """A limit says when blocks are sent: the hub gives it its turns."""
         self._clock = asyncio.get_running_loop().time
@@ -97,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:  # before it was made, because we are leaving or there are too many
             transport.abort()
             return
-        transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_HIGH // 4)
         name = transport.get_extra_info("peername") or ("", 0)
         # An IPv4 peer on a socket of both families is the same peer.
         self.addr = (name[0].removeprefix("::ffff:"), name[1])
@@ -184,8 +186,7 @@ class Connection(asyncio.BufferedProtocol):
         wire = self.wire
         if wire is None or self._serving:
             return
-        if wire.am_choking is not self._tight and not self.closed:
-            self._tighten(wire.am_choking)
+        self._bound(wire)
         if self.limited:
             if self._ready:
                 self.hub.ask(self)
@@ -200,11 +201,12 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self._serving = False
 
-    def _tighten(self, tight: bool) -> None:
-        assert self._transport is not None
-        self._tight = tight
-        high, low = (CHOKED_HIGH, 0) if tight else (WRITE_HIGH, WRITE_LOW)
-        self._transport.set_write_buffer_limits(high=high, low=low)
+    def _bound(self, wire: Wire) -> None:
+        """Sets how much the transport may hold."""
+        high = BLOCK if wire.am_choking else min(WRITE_HIGH, wire.batch * BLOCK)
+        if high != self._high and self._transport is not None and not self.closed:
+            self._high = high
+            self._transport.set_write_buffer_limits(high=high, low=high // 4 if high > BLOCK else 0)
 
     def give(self, blocks: int) -> int:
         """Sends so many blocks at most; how many bytes those are. The turn that was asked for."""
@@ -226,7 +228,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _serve(self, wire: Wire, blocks: int) -> bytes:
         assert self._read is not None
-        packed = wire.take_requests(1 if self._tight else blocks)
+        packed = wire.take_requests(1 if wire.am_choking else blocks)
         self._reading = True
         self._read(packed, partial(self._send, packed, wire.am_choking))
         return packed
