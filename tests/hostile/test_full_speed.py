@@ -170,7 +170,7 @@ async def test_pw32_a_slow_receiver_holds_up_the_reads(arena: Arena) -> None:
     (peer,) = arena.engine.peers.values()
     (connection,) = arena.victim.connections.values()
     await until(lambda: peer.wire.uploaded // BLOCK + peer.wire.wants == len(asked))
-    await until(lambda: connection.unread > WRITE_HIGH)
+    await until(lambda: connection._paused)
     assert connection.unread <= WRITE_HIGH + 64 * (BLOCK + 13) + 4 * KIB
     waiting = peer.wire.wants  # the rest is with the kernel
     assert waiting
