@@ -134,6 +134,14 @@ def test_pick(benchmark: Benchmark, picker: Picker, offered: Callable[[], Bits],
     pick(benchmark, picker, offered(), most)
 
 
+def test_pick_among_a_thousand_peers(benchmark: Benchmark) -> None:
+    """As many have joined, with half of the pieces each."""
+    picker = Picker(Bits(N))
+    for peer in range(1000):
+        picker.rarity.join(sparse(0.5, peer % 20))
+    pick(benchmark, picker, sparse(0.5))
+
+
 def test_interesting(benchmark: Benchmark, picker: Picker) -> None:
     assert benchmark(picker.interesting, sparse(0.5))
 
