@@ -120,7 +120,8 @@ impl Place {
         if *spot == Spot::Aside {
             return Ok(Found::Aside);
         }
-        if let Some((file, found)) = self.find(*spot, access)? {
+        let folder = self.folder()?;
+        if let Some((file, found)) = self.find_in(folder.as_ref(), *spot, access)? {
             *spot = found;
             return Ok(Found::File(file));
         }
@@ -131,7 +132,7 @@ impl Place {
         if access == Access::Read {
             return Err(NOT_FOUND);
         }
-        let folder = self.home.folder(true)?;
+        let folder = folder.map_or_else(|| self.home.folder(true), Ok)?;
         if parts && let Some(part) = &self.home.part {
             match folder.open(part, access, true) {
                 Err(Errno(libc::ENAMETOOLONG)) => {}
@@ -157,14 +158,31 @@ impl Place {
         Ok(true)
     }
 
-    /// The file as it is, under one of its names. A symlink is never followed, and so is none.
+    /// The file as it is, under one of its names.
     fn find(&self, spot: Spot, access: Access) -> Result<Option<(File, Spot)>, Errno> {
+        self.find_in(self.folder()?.as_ref(), spot, access)
+    }
+
+    /// The folder that the file is in, if it is there. A symlink is never followed, and so is no file.
+    fn folder(&self) -> Result<Option<Folder>, Errno> {
         if self.home.link.is_some() {
             return Ok(None);
         }
-        let folder = match self.home.folder(false) {
-            Err(NOT_FOUND) => return Ok(None),
-            other => other?,
+        match self.home.folder(false) {
+            Err(NOT_FOUND) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// The file in its folder.
+    fn find_in(
+        &self,
+        folder: Option<&Folder>,
+        spot: Spot,
+        access: Access,
+    ) -> Result<Option<(File, Spot)>, Errno> {
+        let Some(folder) = folder else {
+            return Ok(None);
         };
         for (name, spot) in self.home.candidates(spot) {
             match folder.open(name, access, false) {

@@ -62,9 +62,7 @@ impl Home {
             true => Make::Root,
         };
         let folder = Folder::below(&self.root.path, folders, make)?;
-        if make != Make::Nothing {
-            self.root.was_there.store(true, Ordering::Release);
-        }
+        self.root.was_there.store(true, Ordering::Release);
         Ok(folder)
     }
 
