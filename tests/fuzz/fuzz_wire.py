@@ -290,7 +290,12 @@ class Swarm:
         keep = self.rng.choice([1, 2, 10])
         model = line.model
         first = [model.active] if model.active else []
-        soon = [at for at in (first + list(model.asked))[:keep] if at[0] == fill.piece]
+        before = model.grace if line.fast else 0  # what was cancelled may come before the rest,
+        before += (
+            line.wire.owed > (len(model.asked) + before) * reference.BLOCK
+        )  # and what comes now
+        soon = first + list(model.asked)[: max(keep - before, 0)]
+        soon = [at for at in soon if at[0] == fill.piece]
         line.wire.spare(fill, keep)
         self.settle()
         assert [at for at in first + list(model.asked) if at[0] == fill.piece] == soon
