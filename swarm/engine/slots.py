@@ -24,16 +24,19 @@ class Slots:
         self.count = least
         self._least = least
         self._rate = rate
-        self._looked: float | None = None
-        self._since = 0.0
+        self._looked = self._since = float("inf")
         self._sum = 0
+
+    def begin(self, now: float) -> None:
+        """What is sent counts from here on. Only the first call does anything."""
+        if self._looked == float("inf"):
+            self._looked = self._since = now
 
     def look(self, now: float, sent: int) -> bool:
         """`sent` bytes have left since the last look. Whether there are more slots than before."""
         if self._rate is None:
             return False
-        if self._looked is None:
-            self._looked = self._since = now
+        self.begin(now)
         span, self._looked = now - self._looked, now
         self._sum += sent
         before = self.count

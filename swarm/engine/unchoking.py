@@ -65,6 +65,7 @@ class Unchoking:
         self._look_after(2 * self._pause, now)
 
     def _look_after(self, pause: float, now: float) -> None:
+        self._slots.begin(now)
         self._pause = min(pause, SLOWEST_LOOK)
         self._look_at = now + self._pause
 

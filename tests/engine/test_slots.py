@@ -16,7 +16,7 @@ LEAST = 8
 
 def test_a_fast_line_has_slots_for_all_that_it_serves_well() -> None:
     slots = Slots(LEAST, RATE)
-    slots.look(0.0, 0)
+    slots.begin(0.0)
     assert slots.look(LOOK, round(100 * RATE * LOOK))
     assert slots.count == 100
     assert not slots.look(2 * LOOK, round(50 * RATE * LOOK)), "a moment says nothing"
