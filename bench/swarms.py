@@ -83,9 +83,9 @@ class Crowd:
 
 
 FEW: dict[str, dict[str, Any]] = {
-    "1-8": {"seeders": 1, "leechers": 8, "mesh": False, "size": 128 * MIB},
+    "1-8": {"seeders": 1, "leechers": 8, "mesh": False, "size": 256 * MIB},
     "8-1": {"seeders": 8, "leechers": 1, "size": GIB},
-    "mesh-8": {"seeders": 1, "leechers": 8, "size": 128 * MIB},
+    "mesh-8": {"seeders": 1, "leechers": 8, "size": 256 * MIB},
 }
 MANY = {
     "200-1": Crowd("seed", 200, GIB),
