@@ -48,6 +48,7 @@ class Flight:
         *,
         length: int,
         piece_length: int,
+        memory: int,
         padding: Mapping[int, int] | None = None,
     ) -> None:
         self.picker = picker
@@ -66,6 +67,7 @@ class Flight:
         self._piece_length = piece_length
         self._padding = padding or {}
         self._part_size = min(piece_length, PART_SIZE)
+        self._slots = memory // self._part_size
 
     @property
     def ending(self) -> bool:
@@ -126,8 +128,11 @@ class Flight:
 
     def _beside(self, peer: Peer) -> Fill | None:
         """One more piece of several parts for a fast peer: parts of one piece can only be hashed one after
-        the other, those of several side by side."""
+        the other, those of several side by side. Never more than there are slots for, since a kill costs
+        what is there of each."""
         if self._part_size == self._piece_length or self.picker.ordered:
+            return None
+        if len(self.fills) >= self._slots:
             return None
         if peer.parole or len(peer.wire.fills) >= peer.abreast(self._piece_length):
             return None

@@ -79,6 +79,7 @@ class Torrent:
             rng,
             length=meta.length,
             piece_length=meta.piece_length,
+            memory=settings.memory,
             padding=padding,
         )
         self._tick_at = self._look_at = float("inf")

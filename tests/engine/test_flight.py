@@ -33,7 +33,12 @@ class Desk:
         self.forgotten: list[int] = []
         self.peers: list[Peer] = []
         self.flight = Flight(
-            self.picker, self, random.Random(1), length=self.length, piece_length=piece_length
+            self.picker,
+            self,
+            random.Random(1),
+            length=self.length,
+            piece_length=piece_length,
+            memory=memory,
         )
 
     def checkout(self, size: int) -> object | None:
@@ -157,6 +162,20 @@ def test_a_fast_peer_sends_pieces_of_several_parts_side_by_side() -> None:
     assert desk.feed(peer, 9 * 64) <= under_way, (
         "in order, nothing is begun beside what is under way"
     )
+
+
+def test_no_more_pieces_are_under_way_side_by_side_than_there_are_slots_for() -> None:
+    """What a kill costs is what is there of pieces that are not whole."""
+    desk = Desk(32, 4 * PART_SIZE, memory=3 * PART_SIZE)
+    peer = desk.peer()
+    peer.proven = True
+    peer.burst = 100 << 20
+    desk.feed(peer, 9 * 64)
+    for _ in range(40):
+        desk.send(peer, desk.asked(peer)[:64])
+        desk.written()
+        desk.feed(peer, 9 * 64)
+        assert 0 < len(desk.flight.fills) <= 3
 
 
 def test_fast_peers_own_their_pieces() -> None:
