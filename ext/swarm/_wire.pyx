@@ -59,6 +59,7 @@ cdef enum:
     BITFIELD_NOISE = 100     # what a bitfield costs that is not the first
     FRESH_BATCH = 16         # blocks read at once for a peer whose speed is not known
     MOST_BATCH = 64          # and for the fastest: 1 MiB
+    REFILL = 64              # requests that leave together, if the row of requests is long
     HAVES_PER_WRITE = 64     # this many waiting haves are worth a write of their own
     HEADER = 13              # length, id, piece, begin
     NOISE_MOST = 2000        # twins of the limits above, for C
@@ -826,7 +827,7 @@ cdef class Wire:
         cdef uint8_t* p
         if self.held or count >= self.depth:
             return 0
-        if batch and count and self.depth - count < min(self.depth // 4, <uint32_t>16):
+        if batch and count and self.depth - count < min(self.depth // 4, <uint32_t>REFILL):
             return 0
         for fill in self.fills:
             if self.peer_choking and fill.piece not in self.allowed_fast:
