@@ -61,7 +61,7 @@ async def _supervised(
 
     def on_signal(signum: int) -> None:
         caught.append(signum)
-        for number in _signals():  # from here on the kernel's own answer: a second one kills
+        for number in leaving_signals():  # from here on the kernel's own answer: a second one kills
             _unhandle(loop, number)
         if is_live():
             os.write(2, _SHOW_CURSOR)  # past whatever a bar has put in place of sys.stderr
@@ -69,7 +69,7 @@ async def _supervised(
         loop.call_later(GRACE, die, signum)
         task.cancel()
 
-    handled = [number for number in _signals() if _handle(loop, number, on_signal)]
+    handled = [number for number in leaving_signals() if _handle(loop, number, on_signal)]
     try:
         await task
     except asyncio.CancelledError:
@@ -83,7 +83,7 @@ async def _supervised(
         die(caught[0])
 
 
-def _signals() -> list[int]:
+def leaving_signals() -> list[int]:
     """The signals that ask us to leave; not those that our starter (nohup, `&`) had ignored."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]

@@ -21,17 +21,8 @@ def other(request: pytest.FixtureRequest) -> type[Client]:
 
 
 def test_swarm_seeds(stage: Stage, other: type[Client], folder: Payload, file: Payload) -> None:
-    transfer(stage, Swarm, other, [folder, file])
+    stage.transfer(Swarm, other, [folder, file])
 
 
 def test_swarm_leeches(stage: Stage, other: type[Client], folder: Payload, file: Payload) -> None:
-    transfer(stage, other, Swarm, [folder, file])
-
-
-def transfer(
-    stage: Stage, seeder: type[Client], leecher: type[Client], payloads: list[Payload]
-) -> None:
-    for payload in payloads:
-        stage.seed(seeder, payload)
-    for client in [stage.leech(leecher, payload) for payload in payloads]:
-        stage.finish(client)
+    stage.transfer(other, Swarm, [folder, file])

@@ -78,6 +78,15 @@ class Stage:
         self._on.add(client)
         return client
 
+    def transfer(
+        self, seeder: type[Client], leecher: type[Client], payloads: Sequence[Payload]
+    ) -> None:
+        """One client of each kind for each payload, all at once; what arrives must be the payload."""
+        for payload in payloads:
+            self.seed(seeder, payload)
+        for client in [self.leech(leecher, payload) for payload in payloads]:
+            self.finish(client)
+
     def die(self, client: Client) -> None:
         """Ends a client by SIGKILL."""
         self._on.discard(client)

@@ -58,6 +58,12 @@ def size(
     )
 
 
+def count(name: str, *, most: int | None = None, default: int = 1, text: str) -> Callable[[F], F]:
+    """An option that is a number of something, one or more."""
+    kind = click.IntRange(1, most)
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
+
+
 def folder(function: F) -> F:
     """The option `--dir`, as `folder`."""
     option = click.option(
@@ -72,13 +78,7 @@ def folder(function: F) -> F:
 
 
 _ASKING = (
-    click.option(
-        "--rounds",
-        type=click.IntRange(1, MAX_ROUNDS),
-        default=3,
-        show_default=True,
-        help="How often each is measured, in turns.",
-    ),
+    count("--rounds", most=MAX_ROUNDS, default=3, text="How often each is measured, in turns."),
     click.option(
         "--json",
         "as_json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,7 @@ import click
 import swarm
 from swarm.apps.exits import Exit, Quit
 from swarm.apps.output import Display, Lines, Silent, Step, is_live, note, result
-from swarm.apps.run import die
+from swarm.apps.run import die, leaving_signals
 from swarm.bench import baseline, chart, table
 from swarm.bench.machine import Machine
 from swarm.bench.report import MAX_JSON, QUANTITIES, Report, Sample
@@ -60,6 +60,16 @@ def begin(
     if asked.baseline:
         _earlier(report, asked.baseline)
     return report
+
+
+def repeated(rounds: int, measure: Callable[[], Iterable[Sample]]) -> Job:
+    """The job of doing the same for each round."""
+
+    def job(show: Steps) -> Generator[Sample]:
+        for _ in range(rounds):
+            yield from measure()
+
+    return job
 
 
 def conduct(asked: Asked, report: Report, job: Job, total: int) -> None:
@@ -163,12 +173,7 @@ def _earlier(report: Report, path: Path, *, warn: bool = False) -> Report:
 def signals() -> Iterator[list[int]]:
     """Meanwhile the first signal that asks us to leave is a KeyboardInterrupt, and a second one kills."""
     caught: list[int] = []
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    before = {
-        number: handler
-        for number in (getattr(signal, name) for name in names if hasattr(signal, name))
-        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
-    }
+    before = {number: signal.getsignal(number) for number in leaving_signals()}
 
     def leave(signum: int, frame: FrameType | None) -> None:
         caught.append(signum)

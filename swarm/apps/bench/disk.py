@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .asked import Asked, Measuring, asking, folder, size
+from .asked import Asked, Measuring, asking, count, folder, size
 
 
 @click.command("disk", cls=Measuring)
@@ -29,21 +28,13 @@ from .asked import Asked, Measuring, asking, folder, size
     show_default=True,
     help="When to write past the page cache (repeatable).",
 )
-@click.option(
-    "--files", type=click.IntRange(1), default=1, show_default=True, help="Over how many files."
-)
+@count("--files", text="Over how many files.")
 @size(
     "--skew",
     default="0",
     text="By how many bytes files start off a page.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="Threads that hash, read and write.",
-)
+@count("--threads", most=64, default=2, text="Threads that hash, read and write.")
 @click.option("--no-reads", is_flag=True, help="Write and sync only.")
 @folder
 @asking
@@ -64,10 +55,9 @@ def command(
     if it was written past the page cache, and once from memory. What is written is deleted again.
     """
     from swarm.bench.disk import STEPS, Disking
-    from swarm.bench.report import Sample
     from swarm.units import format_size
 
-    from .conduct import begin, conduct
+    from .conduct import begin, conduct, repeated
 
     asked = Asked(**options)
     disking = Disking(
@@ -90,9 +80,6 @@ def command(
     }
     report = begin(asked, "disk", work, folder=folder)
 
-    def job(show: object) -> Generator[Sample]:
-        for _ in range(asked.rounds):
-            yield from disking.round()
-
     steps = 2 if no_reads else len(STEPS)
+    job = repeated(asked.rounds, disking.round)
     conduct(asked, report, job, asked.rounds * len(pieces) * len(ways) * steps)

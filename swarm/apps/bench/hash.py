@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import click
@@ -28,16 +27,12 @@ from .asked import Asked, Measuring, asking, size
 def command(message: int, seconds: float, **options: Any) -> None:
     """Hash in memory, on one core: each kernel, with several messages at once, beside hashlib."""
     from swarm.bench.hash import Hashing
-    from swarm.bench.report import Sample
 
-    from .conduct import begin, conduct
+    from .conduct import begin, conduct, repeated
 
     asked, hashing = Asked(**options), Hashing(message, seconds)
     work = {"message": message, "seconds": seconds}
     report = begin(asked, "hash", work, rivals=hashing.rivals)
 
-    def job(show: object) -> Generator[Sample]:
-        for _ in range(asked.rounds):
-            yield from hashing.round()
-
+    job = repeated(asked.rounds, hashing.round)
     conduct(asked, report, job, asked.rounds * len(hashing.names))

@@ -17,7 +17,7 @@ from swarm.apps.output import Step, note, result
 from swarm.apps.run import die
 from swarm.units import format_size
 
-from .asked import Asked, Measuring, asking, folder, size
+from .asked import Asked, Measuring, asking, count, folder, size
 
 if TYPE_CHECKING:
     from swarm.bench.report import Sample
@@ -61,13 +61,7 @@ def listening(text: str) -> Address:
 @click.option("--reverse", is_flag=True, help="Measure the other direction too, in turns.")
 @size("--size", default="1GiB", text="Of the payload.")
 @size("--piece", default="1MiB", text="Length of a piece.")
-@click.option(
-    "--files",
-    type=click.IntRange(1, 100_000),
-    default=1,
-    show_default=True,
-    help="Files of equal size that it is in.",
-)
+@count("--files", most=100_000, text="Files of equal size that it is in.")
 @folder
 @asking
 def command(

@@ -15,7 +15,7 @@ from swarm.apps.options import quantity
 from swarm.apps.output import Step, note
 from swarm.units import format_rate
 
-from .asked import Asked, folder, size
+from .asked import Asked, count, folder, size
 
 if TYPE_CHECKING:
     from swarm.bench.clients.pair import Pair
@@ -30,27 +30,9 @@ SHARE = {"making": 0.0, "warming": 0.02, "seeding": 0.1, "leeching": 0.12, "comp
 _SHAPING = (
     size("--size", default="1GiB", text="Of the payload."),
     size("--piece", default="1MiB", text="Length of a piece."),
-    click.option(
-        "--files",
-        type=click.IntRange(1, 1_000_000),
-        default=1,
-        show_default=True,
-        help="Files of equal size that it is in.",
-    ),
-    click.option(
-        "--seeders",
-        type=click.IntRange(1, 1000),
-        default=1,
-        show_default=True,
-        help="Clients that have it.",
-    ),
-    click.option(
-        "--leechers",
-        type=click.IntRange(1, 1000),
-        default=1,
-        show_default=True,
-        help="Clients that fetch it.",
-    ),
+    count("--files", most=1_000_000, text="Files of equal size that it is in."),
+    count("--seeders", most=1000, text="Clients that have it."),
+    count("--leechers", most=1000, text="Clients that fetch it."),
     click.option(
         "--mesh/--no-mesh", default=True, help="Do leechers hear of each other?  [default: mesh]"
     ),
